@@ -1,0 +1,38 @@
+# The two commands of a fresh machine are `make demo` and `make test`; both install first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test slow check bench clean
+
+demo: .venv/installed
+	$(BIN)/quire demo --out out/demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+slow: .venv/installed  # tests of minutes, with a line for each
+	$(BIN)/python -m pytest -m slow -v $(ARGS)
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed-bench
+	$(BIN)/python -m benchmarks.streaming --out out/benchmarks/streaming.json
+	$(BIN)/python -m benchmarks.writing --out out/benchmarks/writing.json
+	$(BIN)/python -m benchmarks.corruptions --out out/benchmarks/corruptions.json
+
+clean:
+	rm -rf .venv out
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+.venv/installed-bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	touch $@
