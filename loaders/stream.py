@@ -1,0 +1,233 @@
+"""A bundle as batches of tensors: exact epochs, and a state that resumes anywhere."""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from artifacts.bundle import Bundle, check_listing, check_records, open_bundle
+from artifacts.errors import BundleError
+from artifacts.index import Index
+from artifacts.manifest import Manifest
+from loaders.batches import Batches, Layout, LocalBatches, Order, Position, RemoteBatches
+from loaders.decode import Array
+from loaders.reader import Batch, Reader
+from loaders.remote import RemoteReader, is_address, open_remote
+from loaders.sampler import Ranges, Rows, shuffled, shuffled_by_shard
+
+Value = str | int | float
+
+
+class Stream:
+    """The batches of a bundle for one rank; made by `stream`.
+
+    Each `iter()` begins the next epoch, with an order of its own where the stream is shuffled; the
+    first one after `load_state_dict` goes on in the midst of one.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        index: Index,
+        rows: Rows,
+        batches: Batches,
+        *,
+        order: str,
+        seed: int,
+    ) -> None:
+        self.manifest = manifest
+        self.index = index
+        self.rows = rows
+        self._batches = batches
+        self._identity = {
+            "bundle": hashlib.sha256(manifest.to_json().encode()).hexdigest(),
+            "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
+            "order": order,
+            "seed": seed,
+        }
+        self._next = Position(0, self._whole)
+        self._now: Position | None = None
+
+    @property
+    def _whole(self) -> Ranges:
+        return [(0, len(self.rows))]
+
+    def __len__(self) -> int:
+        """Batches of one epoch; the same for every rank."""
+        return self._batches.count(self._whole)
+
+    def __iter__(self) -> Iterator[Batch]:
+        position = self._next
+        self._next = Position(position.epoch + 1, self._whole)
+        for batch, ranges in self._batches.iterate(position):
+            self._now = Position(position.epoch, ranges)
+            yield batch
+        self._now = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next `iter()` begin this epoch."""
+        self._next, self._now = Position(epoch, self._whole), None
+
+    def keys(self, rows: torch.Tensor) -> list[str]:
+        """The keys of a batch's samples, from its `row`. (B,) int64 -> B keys."""
+        return [key.decode() for key in self.index.rows.keys[rows.cpu().numpy()].tolist()]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream is: a batch that was handed over counts as used."""
+        position = self._now or self._next
+        if not self._batches.count(position.ranges):
+            position = Position(position.epoch + 1, self._whole)
+        ranges = [[int(start), int(stop)] for start, stop in position.ranges]
+        return {**self._identity, "epoch": position.epoch, "remaining": ranges}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another stream was, whatever its rank, world size, workers and batch size.
+
+        Raises:
+            ValueError: the state is of another bundle, selection, order or seed.
+        """
+        for field, ours in self._identity.items():
+            if state.get(field) != ours:
+                raise ValueError(f"the state has {field} {state.get(field)!r}, not {ours!r}")
+        ranges = [(int(start), int(stop)) for start, stop in state["remaining"]]
+        self._next, self._now = Position(int(state["epoch"]), ranges), None
+
+
+def stream(
+    bundle: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    select: Mapping[str, Value | Collection[Value]] | None = None,
+    columns: Sequence[str] = ("label",),
+    batch_size: int = 256,
+    shuffle: bool = False,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    drop_last: bool = False,
+    workers: int = 0,
+    threads: int | None = None,
+    device: str | torch.device | None = None,
+    verify: bool = False,
+) -> Stream:
+    """Stream a bundle as batches: dicts of tensors, one epoch for each `iter()`.
+
+    A batch has `image` (B, C, H, W) uint8 in 0..255 (other members under their own names: `mask`
+    (B, H, W) uint8 ids, `array`, `record`), the index columns asked for, such as `label` (B,)
+    int64, and `row` (B,) int64, each sample's row in the index. Where samples differ in size a
+    member is a list of B tensors. Nothing is normalised or augmented here.
+
+    In an epoch each sample comes once over all ranks and workers, and every rank gets the same
+    number of batches. The last may be smaller: what is left is shared out evenly, and where fewer
+    samples than ranks are left the batch before gives some of its own. `drop_last` leaves out
+    what does not fill a batch on every rank.
+
+    Args:
+        bundle: a folder, or an address (http, https, or another that fsspec knows). Over an address
+            shards are fetched whole, one after the other, and a shuffle is one of shards and within
+            shards.
+        split: refuse the bundle when it is of another split.
+        select: only samples whose column has this value, or one of these:
+            `{"corruption": "fog", "severity": [1, 3]}`.
+        columns: numeric index columns to deliver. batch_size: samples of one batch on one rank.
+        shuffle: another random order in every epoch, by `seed` and the epoch's number. seed: of
+        the shuffle. rank: this process's number among `world_size`. world_size: processes that
+        share the epochs. drop_last: leave out the remainder. workers: processes that read; 0
+        reads in this one, which is faster for raw images. threads: that decode in each process;
+        default: the processors here, 1 with workers. device: where the batches' tensors are; on
+        CUDA they are copied ahead from pinned memory. verify: check every shard's digest when it
+        is first needed, not only its size, and the rest of
+            the folder now.
+
+    Raises:
+        BundleError: the bundle is incomplete, damaged or hostile, or lacks what is asked for.
+        ValueError: rank, world size, batch size or workers make no sense.
+    """
+    layout = Layout(
+        batch_size=batch_size,
+        rank=rank,
+        world_size=world_size,
+        workers=workers,
+        drop_last=drop_last,
+    )
+    threads = threads or (1 if workers else len(os.sched_getaffinity(0)))
+    target = None if device is None else torch.device(device)
+    address = os.fspath(bundle)
+    if is_address(address):
+        manifest, index = open_remote(address)
+    else:
+        opened = _opened(Path(bundle), verify)
+        manifest, index = opened.manifest, opened.index
+    _check_split(manifest, split)
+    rows = selected(index, select or {})
+    for name in columns:
+        _column(index, name, "biuf")
+    batches: Batches
+    if is_address(address):
+        batches = RemoteBatches(
+            partial(
+                RemoteReader, address, manifest.shards, index, columns=columns, threads=threads
+            ),
+            partial(shuffled_by_shard, rows, index.shard[rows], seed) if shuffle else _as_is(rows),
+            layout,
+            target,
+        )
+    else:
+        batches = LocalBatches(
+            Reader(opened, rows, columns=columns, verify=verify, threads=threads),
+            partial(shuffled, rows, seed) if shuffle else _as_is(rows),
+            layout,
+            target,
+        )
+    order = f"{'shuffled' if shuffle else 'sequential'}{' by shard' * is_address(address)}"
+    return Stream(manifest, index, rows, batches, order=order, seed=seed)
+
+
+def _as_is(rows: Rows) -> Order:
+    return lambda epoch: rows
+
+
+def _opened(folder: Path, verify: bool) -> Bundle:
+    bundle = open_bundle(folder)
+    check_listing(folder, bundle.manifest)
+    if verify:
+        check_records(folder, bundle.manifest)
+    return bundle
+
+
+def _check_split(manifest: Manifest, split: str | None) -> None:
+    found = manifest.identity.recipe.get("split")
+    if split is not None and split != found:
+        raise BundleError(f"the bundle is of split {found!r}, not {split!r}")
+
+
+def selected(index: Index, select: Mapping[str, Value | Collection[Value]]) -> Rows:
+    """The rows whose columns have the values asked for, in order. -> (M,).
+
+    Raises:
+        BundleError: there is no such column, or no such row.
+    """
+    wanted = np.ones(len(index), np.bool_)
+    for name, values in select.items():
+        if isinstance(values, str | int | float):
+            values = (values,)
+        encoded = [value.encode() if isinstance(value, str) else value for value in values]
+        wanted &= np.isin(_column(index, name, "biufS"), encoded)
+    rows = np.flatnonzero(wanted)
+    if not len(rows):
+        raise BundleError(f"no sample of the bundle fits {dict(select)}")
+    return rows
+
+
+def _column(index: Index, name: str, kinds: str) -> Array:
+    """A column of the index, when there is one of this name and of one of these numpy kinds."""
+    table = index.rows.columns
+    fitting = sorted(column for column in table if table[column].dtype.kind in kinds)
+    if name not in fitting:
+        raise BundleError(f"there is no column {name!r} here; there are: {', '.join(fitting)}")
+    return table[name]

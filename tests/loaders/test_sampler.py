@@ -1,0 +1,111 @@
+"""Who gets which sample: every sample exactly once, whatever the layout."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loaders.sampler import (
+    global_batches,
+    merged,
+    part,
+    shares,
+    shuffled,
+    shuffled_by_shard,
+    slice_ranges,
+    total,
+)
+
+samples = st.integers(0, 200)
+batch = st.integers(1, 9)
+world = st.integers(1, 5)
+
+
+@given(samples, batch, world)
+def test_global_batches_cover_every_position_once_and_leave_no_rank_without(
+    n: int, batch_size: int, world_size: int
+) -> None:
+    spans = list(global_batches(0, n, batch_size=batch_size, world_size=world_size, drop_last=False))
+    assert [i for start, stop in spans for i in range(start, stop)] == list(range(n))
+    assert len(spans) == -(-n // (batch_size * world_size))
+    for number, (start, stop) in enumerate(spans):
+        assert stop - start <= batch_size * world_size
+        parts = [part(start, stop, number=r, parts=world_size) for r in range(world_size)]
+        assert [i for a, b in parts for i in range(a, b)] == list(range(start, stop))
+        assert max(b - a for a, b in parts) <= batch_size
+        lonely = len(spans) == 1 or batch_size == 1
+        if not (number == len(spans) - 1 and lonely):
+            assert min(b - a for a, b in parts) >= 1
+
+
+@given(samples, batch, world)
+def test_dropping_the_last_leaves_only_full_batches(
+    n: int, batch_size: int, world_size: int
+) -> None:
+    spans = list(global_batches(0, n, batch_size=batch_size, world_size=world_size, drop_last=True))
+    full = batch_size * world_size
+    assert spans == [(i * full, (i + 1) * full) for i in range(n // full)]
+
+
+@given(samples, batch, world, st.data())
+def test_what_is_left_after_any_batch_is_cut_as_before(
+    n: int, batch_size: int, world_size: int, data: st.DataObject
+) -> None:
+    spans = list(global_batches(0, n, batch_size=batch_size, world_size=world_size, drop_last=False))
+    used = data.draw(st.integers(0, len(spans)))
+    start = spans[used - 1][1] if used else 0
+    again = global_batches(start, n, batch_size=batch_size, world_size=world_size, drop_last=False)
+    assert list(again) == spans[used:]
+
+
+@given(samples, batch, world, st.booleans())
+def test_shares_partition_the_samples_into_equally_many_batches(
+    n: int, batch_size: int, parts: int, drop_last: bool
+) -> None:
+    ends = shares(n, parts=parts, batch_size=batch_size, drop_last=drop_last)
+    assert len({len(own) for own in ends}) == 1
+    for own in ends:
+        sizes = np.diff(own)
+        assert ((sizes == batch_size) if drop_last else (0 <= sizes) & (sizes <= batch_size)).all()
+    if not drop_last:
+        assert ends[0][0] == 0 and ends[-1][-1] == n
+        assert all(a[-1] == b[0] for a, b in zip(ends, ends[1:], strict=False))
+
+
+ranges = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=5).map(
+    lambda pairs: [(start, start + length) for start, length in pairs]
+)
+
+
+@given(ranges, st.integers(0, 60), st.integers(0, 60))
+def test_slicing_ranges_is_slicing_their_positions(
+    spans: list[tuple[int, int]], start: int, length: int
+) -> None:
+    laid_out = [i for a, b in spans for i in range(a, b)]
+    found = slice_ranges(spans, start, start + length)
+    assert [i for a, b in found for i in range(a, b)] == laid_out[start : start + length]
+    assert total(found) == len(laid_out[start : start + length])
+    assert [i for a, b in merged(spans) for i in range(a, b)] == laid_out
+
+
+def test_orders_change_with_epoch_and_seed_and_stay_permutations() -> None:
+    rows = np.arange(5, 105)
+    shards = np.repeat(np.arange(4, dtype=np.int32), 25)
+    for order in (
+        lambda seed, epoch: shuffled(rows, seed, epoch),
+        lambda seed, epoch: shuffled_by_shard(rows, shards, seed, epoch),
+    ):
+        orders = [order(seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+        assert len({tuple(found) for found in orders}) == 4
+        assert all(sorted(found) == rows.tolist() for found in orders)
+        assert order(0, 1).tolist() == orders[1]
+
+
+def test_a_shuffle_by_shard_finishes_one_shard_before_the_next() -> None:
+    shards = np.repeat(np.arange(6, dtype=np.int32), [3, 1, 4, 1, 5, 9])
+    order = shuffled_by_shard(np.arange(23), shards, 7, 0)
+    assert np.count_nonzero(np.diff(shards[order])) == 5
+
+
+def test_golden_order() -> None:
+    # Runs that were stopped under one release must resume to the same samples under the next.
+    assert shuffled(np.arange(8), 3, 1).tolist() == [3, 7, 2, 0, 6, 5, 1, 4]
