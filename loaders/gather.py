@@ -7,13 +7,14 @@ interpreter, so it runs beside whatever else a training process does.
 from typing import Any
 
 import numpy as np
-from numba import njit, types
 from llvmlite import ir
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 AHEAD = 2  # samples whose cache lines are asked for before they are copied
+
 
 @intrinsic
 def _memcpy(typing_context: Any, target: Any, source: Any, size: Any) -> Any:
@@ -39,8 +40,10 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         flag = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        kind: Any = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag])
+        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, kind, "llvm.prefetch.p0i8"
+        )
         pointer = builder.inttoptr(arguments[0], cgutils.voidptr_t)
         builder.call(function, [pointer, flag(0), flag(3), flag(1)])  # to read, keep, data
         return context.get_dummy_value()
@@ -53,7 +56,7 @@ def _copy(target: int, step: int, sources: Any, size: int) -> None:
     for i in range(len(sources)):
         if i + AHEAD < len(sources):
             for line in range(0, size, 64):
-                _prefetch(sources[i + AHEAD] + line)
+                _prefetch(sources[i + AHEAD] + line)  # type: ignore[call-arg]
         _memcpy(target + i * step, sources[i], size)  # type: ignore[call-arg]
 
 

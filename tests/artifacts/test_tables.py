@@ -32,7 +32,7 @@ def test_arrays_come_back_and_others_are_refused(tmp_path: Path) -> None:
         assert tables.get(file, "empty", shape=(0, 3)).shape == (0, 3)
         with pytest.raises(BundleError, match=r"t.h5:/a has shape \(100000,\)"):
             tables.get(file, "a", shape=(3,))
-        with pytest.raises(BundleError, match="t.h5:/c is missing"):
+        with pytest.raises(BundleError, match=r"t\.h5:/c is missing"):
             tables.get(file, "c")
 
 

@@ -1,4 +1,4 @@
-"""Whatever happens to a bundle, `verify` names the file, and streaming raises instead of going short."""
+"""Whatever happens to a bundle, `verify` names the file, and streaming raises."""
 
 import contextlib
 import hashlib
@@ -50,7 +50,7 @@ def test_a_sound_bundle_has_no_problem_and_streams(bundle: Path) -> None:
 def test_every_flipped_byte_is_named_and_never_streamed(bundle: Path) -> None:
     for path in sorted(bundle.iterdir()):
         whole = path.read_bytes()
-        step = max(1, len(whole) // 400)  # every byte of the small files
+        step = max(1, len(whole) // 150)  # every byte of the small files
         for position in range(0, len(whole), step):
             damaged = bytearray(whole)
             damaged[position] ^= 1 + position % 255
@@ -68,7 +68,7 @@ def test_a_shard_cut_at_any_block_is_named_and_never_shortens_an_epoch(bundle: P
     for length in range(0, len(whole), 512):  # every member boundary is among them
         path.write_bytes(whole[:length])
         assert named(bundle) == {path.name}
-        with pytest.raises(BundleError, match="test-000000.tar has"):
+        with pytest.raises(BundleError, match=r"test-000000\.tar has"):
             drain(bundle)
 
 

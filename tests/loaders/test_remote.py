@@ -73,9 +73,7 @@ def images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 @pytest.fixture
-def server(
-    tmp_path: Path, images: tuple[NDArray[np.uint8], NDArray[np.int64]]
-) -> Iterator[Server]:
+def server(tmp_path: Path, images: tuple[NDArray[np.uint8], NDArray[np.int64]]) -> Iterator[Server]:
     image_bundle(tmp_path / "bundle", *images, samples_per_shard=6)
     with Server(tmp_path / "bundle") as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)

@@ -1,5 +1,8 @@
 """Who gets which sample: every sample exactly once, whatever the layout."""
 
+import itertools
+from functools import partial
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +27,9 @@ world = st.integers(1, 5)
 def test_global_batches_cover_every_position_once_and_leave_no_rank_without(
     n: int, batch_size: int, world_size: int
 ) -> None:
-    spans = list(global_batches(0, n, batch_size=batch_size, world_size=world_size, drop_last=False))
+    spans = list(
+        global_batches(0, n, batch_size=batch_size, world_size=world_size, drop_last=False)
+    )
     assert [i for start, stop in spans for i in range(start, stop)] == list(range(n))
     assert len(spans) == -(-n // (batch_size * world_size))
     for number, (start, stop) in enumerate(spans):
@@ -50,7 +55,9 @@ def test_dropping_the_last_leaves_only_full_batches(
 def test_what_is_left_after_any_batch_is_cut_as_before(
     n: int, batch_size: int, world_size: int, data: st.DataObject
 ) -> None:
-    spans = list(global_batches(0, n, batch_size=batch_size, world_size=world_size, drop_last=False))
+    spans = list(
+        global_batches(0, n, batch_size=batch_size, world_size=world_size, drop_last=False)
+    )
     used = data.draw(st.integers(0, len(spans)))
     start = spans[used - 1][1] if used else 0
     again = global_batches(start, n, batch_size=batch_size, world_size=world_size, drop_last=False)
@@ -68,7 +75,7 @@ def test_shares_partition_the_samples_into_equally_many_batches(
         assert ((sizes == batch_size) if drop_last else (0 <= sizes) & (sizes <= batch_size)).all()
     if not drop_last:
         assert ends[0][0] == 0 and ends[-1][-1] == n
-        assert all(a[-1] == b[0] for a, b in zip(ends, ends[1:], strict=False))
+        assert all(a[-1] == b[0] for a, b in itertools.pairwise(ends))
 
 
 ranges = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=5).map(
@@ -90,10 +97,8 @@ def test_slicing_ranges_is_slicing_their_positions(
 def test_orders_change_with_epoch_and_seed_and_stay_permutations() -> None:
     rows = np.arange(5, 105)
     shards = np.repeat(np.arange(4, dtype=np.int32), 25)
-    for order in (
-        lambda seed, epoch: shuffled(rows, seed, epoch),
-        lambda seed, epoch: shuffled_by_shard(rows, shards, seed, epoch),
-    ):
+    by_row, by_shard = partial(shuffled, rows), partial(shuffled_by_shard, rows, shards)
+    for order in (by_row, by_shard):
         orders = [order(seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
         assert len({tuple(found) for found in orders}) == 4
         assert all(sorted(found) == rows.tolist() for found in orders)

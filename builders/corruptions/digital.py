@@ -1,0 +1,280 @@
+"""What cameras, codecs and editors do: brightness, contrast, saturation, pixels, JPEG, elasticity.
+
+Constants and conventions: Hendrycks & Dietterich (2019), CIFAR-10-C; they differ from ImageNet-C's.
+"""
+
+from functools import cache
+
+import cv2
+import numpy as np
+import simplejpeg
+from numba import njit
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from builders.corruptions.images import Floats, Generators, Images, Indices, constant, to_bytes
+
+_BRIGHTNESS = {1: 0.05, 2: 0.1, 3: 0.15, 4: 0.2, 5: 0.3}  # added to the value
+_CONTRAST = {1: 0.75, 2: 0.5, 3: 0.4, 4: 0.3, 5: 0.15}
+_SATURATE = {1: (0.3, 0.0), 2: (0.1, 0.0), 3: (1.5, 0.0), 4: (2.0, 0.1), 5: (2.5, 0.2)}
+_QUALITY = {1: 80, 2: 65, 3: 58, 4: 50, 5: 40}
+_PIXELATE = {1: 0.95, 2: 0.9, 3: 0.85, 4: 0.75, 5: 0.65}
+# Height and blur of the bumps, and reach of the corners, in sides of 32 pixels.
+_ELASTIC = {
+    1: (0.0, 0.0, 0.08),
+    2: (0.05, 0.2, 0.07),
+    3: (0.08, 0.06, 0.06),
+    4: (0.1, 0.04, 0.05),
+    5: (0.1, 0.03, 0.03),
+}
+_ELASTIC_SIDE = 32
+_CORNERS = np.array([[26, 26], [26, 6], [6, 6]], np.float32)  # a third of a side from the middle
+
+_FIXED_BITS = 22  # Pillow weighs bytes by integers of this many fractional bits
+
+
+def brightness(images: Images, *, severity: float, rngs: Generators) -> Images:
+    """Raise the value of HSV. (N, H, W, 3) -> (N, H, W, 3); CIFAR-10-C, severity 1..5."""
+    return _through_hsv(images, (1.0, 0.0, constant(_BRIGHTNESS, severity)))
+
+
+def saturate(images: Images, *, severity: float, rngs: Generators) -> Images:
+    """Scale and shift the saturation of HSV. (N, H, W, 3) -> same; CIFAR-10-C (extra), 1..5."""
+    factor, shift = constant(_SATURATE, severity)
+    return _through_hsv(images, (factor, shift, 0.0))
+
+
+def contrast(images: Images, *, severity: float, rngs: Generators) -> Images:
+    """Pull each channel towards its mean. (N, H, W, C) -> (N, H, W, C); CIFAR-10-C, 1..5."""
+    out = np.empty_like(images)
+    _pull(images, np.arange(256) / 255, constant(_CONTRAST, severity), out)
+    return out
+
+
+def pixelate(images: Images, *, severity: float, rngs: Generators) -> Images:
+    """Shrink by box averages, and grow again. (N, H, W, C) -> (N, H, W, C); CIFAR-10-C, 1..5.
+
+    The averages are Pillow's: in fixed point, first along the rows. Both sides must be 2 pixels
+    or more.
+    """
+    factor = constant(_PIXELATE, severity)
+    rows, columns = (_boxes(side, int(side * factor)) for side in images.shape[1:3])
+    out = np.empty_like(images)
+    _pixelate(images, *rows, *columns, out)
+    return out
+
+
+def jpeg_compression(images: Images, *, severity: float, rngs: Generators) -> Images:
+    """Through JPEG and back. (N, H, W, C) -> (N, H, W, C), C 1 or 3; CIFAR-10-C, severity 1..5.
+
+    To the byte what Pillow's encoder and decoder make of it, chroma at half the resolution.
+    """
+    settings = [cv2.IMWRITE_JPEG_QUALITY, constant(_QUALITY, severity)]
+    swapped = np.ascontiguousarray(images[..., ::-1])  # OpenCV's encoder takes blue first
+    out = np.empty_like(swapped)
+    for image, decoded in zip(swapped, out, strict=True):
+        _, code = cv2.imencode(".jpg", image, settings)
+        space = "RGB" if image.shape[2] == 3 else "GRAY"
+        simplejpeg.decode_jpeg(code.data, space, buffer=decoded)
+    return out
+
+
+def elastic_transform(images: Images, *, severity: float, rngs: Generators) -> Images:
+    """Shear by moved corners, then bend by smooth bumps. (N, 32, 32, C) -> same; CIFAR-10-C, 1..5.
+
+    The first severity has no bumps.
+    """
+    height, width, reach = (_ELASTIC_SIDE * share for share in constant(_ELASTIC, severity))
+    pixels = images.astype(np.float32) / np.float32(255)
+    sheared = np.empty_like(pixels)
+    for image, out, rng in zip(pixels, sheared, rngs, strict=True):
+        moved = _CORNERS + rng.uniform(-reach, reach, _CORNERS.shape).astype(np.float32)
+        matrix = cv2.getAffineTransform(_CORNERS, moved)
+        size = (image.shape[1], image.shape[0])
+        warped = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
+        out[:] = warped.reshape(image.shape)
+    if not height:
+        return to_bytes(sheared)
+    bumps = np.stack([rng.uniform(-1, 1, (2, *images.shape[1:3])) for rng in rngs])
+    smooth = ndimage.gaussian_filter(bumps, (0, 0, width, width), mode="reflect", truncate=3)
+    bent: NDArray[np.float32] = _bend(sheared, (smooth * height).astype(np.float32))
+    return to_bytes(bent)
+
+
+def _through_hsv(images: Images, change: tuple[float, float, float]) -> Images:
+    """With the saturation scaled and shifted, and the value lifted."""
+    red, green, blue = np.moveaxis(images, -1, 0)  # which refuses grey images
+    out = np.empty_like(images)
+    _change_hsv(red, green, blue, np.arange(256) / 255, change, out)
+    return out
+
+
+@cache
+def _boxes(side: int, small: int) -> tuple[Indices, Indices, Indices]:
+    """How a line of pixels shrinks by boxes, and which small pixel each pixel then becomes.
+
+    -> source (small, taps), its weight (small, taps) in fixed point, back (side,).
+    """
+    step = side / small
+    scale = max(step, 1.0)
+    centres = ((np.arange(small) + 0.5) * step)[:, np.newaxis]
+    first, stop = (np.floor(centres + half + 0.5) for half in (-scale / 2, scale / 2))
+    source = np.maximum(first, 0).astype(np.int64) + np.arange(int(step) + 2)
+    off = (source - centres + 0.5) * (1 / scale)
+    inside = (off > -0.5) & (off <= 0.5) & (source < np.minimum(stop, side))
+    share = inside / inside.sum(axis=1, keepdims=True)
+    weight = (0.5 + share * 2**_FIXED_BITS).astype(np.int64)
+    back = ((np.arange(side) + 0.5) * (small / side)).astype(np.int64)
+    return np.minimum(source, side - 1), weight, back
+
+
+@njit(cache=True, nogil=True)
+def _change_hsv(
+    red: Images,
+    green: Images,
+    blue: Images,
+    levels: Floats,
+    change: tuple[float, float, float],
+    out: Images,
+) -> None:
+    """Colours (N, H, W) each, to HSV, changed, and back: (N, H, W, 3)."""
+    factor, shift, lift = change
+    for n in range(out.shape[0]):
+        for y in range(out.shape[1]):
+            for x in range(out.shape[2]):
+                r, g, b = levels[red[n, y, x]], levels[green[n, y, x]], levels[blue[n, y, x]]
+                hue, saturation, value = _to_hsv(r, g, b)
+                saturation = min(max(saturation * factor + shift, 0.0), 1.0)
+                value = min(max(value + lift, 0.0), 1.0)
+                colour = _from_hsv(hue, saturation, value)
+                for c in range(3):
+                    out[n, y, x, c] = np.uint8(min(max(colour[c], 0.0), 1.0) * 255)
+
+
+@njit(cache=True, nogil=True)
+def _to_hsv(r: float, g: float, b: float) -> tuple[float, float, float]:
+    """All in 0..1; the order of operations is scikit-image's, blue before green before red."""
+    value = max(r, g, b)
+    spread = value - min(r, g, b)
+    if spread == 0:
+        return 0.0, 0.0, value
+    if b == value:
+        hue = 4 + (r - g) / spread
+    elif g == value:
+        hue = 2 + (b - r) / spread
+    else:
+        hue = (g - b) / spread
+    hue /= 6
+    return hue + 1 if hue < 0 else hue, spread / value, value
+
+
+@njit(cache=True, nogil=True)
+def _from_hsv(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
+    sector = int(hue * 6)
+    part = hue * 6 - sector
+    low = value * (1 - saturation)
+    falling = value * (1 - part * saturation)
+    rising = value * (1 - (1 - part) * saturation)
+    if sector == 1:
+        return falling, value, low
+    if sector == 2:
+        return low, value, rising
+    if sector == 3:
+        return low, falling, value
+    if sector == 4:
+        return rising, low, value
+    if sector == 5:
+        return value, low, falling
+    return value, rising, low
+
+
+@njit(cache=True, nogil=True)
+def _pull(images: Images, levels: Floats, factor: float, out: Images) -> None:
+    """Towards the mean, which is summed pixel by pixel: the order decides its last bit."""
+    count, height, width, channels = images.shape
+    for n in range(count):
+        for c in range(channels):
+            mean = 0.0
+            for y in range(height):
+                for x in range(width):
+                    mean += levels[images[n, y, x, c]]
+            mean /= height * width
+            for y in range(height):
+                for x in range(width):
+                    value = (levels[images[n, y, x, c]] - mean) * factor + mean
+                    out[n, y, x, c] = np.uint8(min(max(value, 0.0), 1.0) * 255)
+
+
+@njit(cache=True, nogil=True)
+def _pixelate(
+    images: Images,
+    rows: Indices,
+    row_weight: Indices,
+    row_back: Indices,
+    columns: Indices,
+    column_weight: Indices,
+    column_back: Indices,
+    out: Images,
+) -> None:
+    """Along the rows first, to bytes, then down the columns, to bytes: the order of Pillow."""
+    count, height, width, channels = images.shape
+    half = 1 << (_FIXED_BITS - 1)
+    narrow = np.empty((height, len(columns), channels), np.uint8)
+    small = np.empty((len(rows), len(columns), channels), np.uint8)
+    for n in range(count):
+        for y in range(height):
+            for x in range(len(columns)):
+                for c in range(channels):
+                    total = half
+                    for t in range(columns.shape[1]):
+                        total += images[n, y, columns[x, t], c] * column_weight[x, t]
+                    narrow[y, x, c] = total >> _FIXED_BITS
+        for y in range(len(rows)):
+            for x in range(len(columns)):
+                for c in range(channels):
+                    total = half
+                    for t in range(rows.shape[1]):
+                        total += narrow[rows[y, t], x, c] * row_weight[y, t]
+                    small[y, x, c] = total >> _FIXED_BITS
+        for y in range(height):
+            for x in range(width):
+                for c in range(channels):
+                    out[n, y, x, c] = small[row_back[y], column_back[x], c]
+
+
+@njit(cache=True, nogil=True)
+def _reflected(at: float, side: int) -> float:
+    """A coordinate brought to -1..side by reflection at the image's edges, as scipy.ndimage."""
+    period = 2 * side
+    if at < 0:
+        if at < -period:
+            at += period * int(-at / period)
+        return at + period if at < -side else max(-at, 1e-15) - 1
+    if at > side - 1:
+        at -= period * int(at / period)
+        return period - at - 1 if at >= side else at
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _bend(pixels: NDArray[np.float32], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each pixel from where its offsets point. (N, H, W, C), (N, 2, H, W) across, down -> same."""
+    count, height, width, channels = pixels.shape
+    out = np.empty_like(pixels)
+    for n in range(count):
+        for y in range(height):
+            for x in range(width):
+                down = _reflected(y + np.float64(offsets[n, 1, y, x]), height)
+                across = _reflected(x + np.float64(offsets[n, 0, y, x]), width)
+                top, left = int(np.floor(down)), int(np.floor(across))
+                low, right = down - top, across - left
+                high, near = 1 - low, 1 - right
+                above, below = max(top, 0), min(top + 1, height - 1)
+                here, there = max(left, 0), min(left + 1, width - 1)
+                for c in range(channels):
+                    value = pixels[n, above, here, c] * high * near
+                    value += pixels[n, above, there, c] * high * right
+                    value += pixels[n, below, here, c] * low * near
+                    value += pixels[n, below, there, c] * low * right
+                    out[n, y, x, c] = value
+    return out

@@ -1,0 +1,7 @@
+"""Every kind of bundle that can be built."""
+
+from typing import Any
+
+from builders.corrupted import Corrupted
+
+RECIPES: dict[str, type[Any]] = {recipe.kind: recipe for recipe in [Corrupted]}

@@ -1,0 +1,239 @@
+"""The engine: a recipe and a source become a bundle. The only place that knows Dask."""
+
+import importlib.metadata
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from artifacts.digest import whole_file
+from artifacts.errors import BuildError, QuireError, SourceError
+from artifacts.manifest import MANIFEST, Identity, LeftOut, Manifest
+from artifacts.shards import Samples, write_shard
+from builders import folder as building
+from builders.plan import ShardTask
+from builders.recipe import AnyRecipe, Recipe, to_record
+from builders.sources.source import ImageSource
+
+DEATHS = 2  # workers that may die over one shard before the build stops
+
+Report = Callable[[int, int], None]  # shards finished so far, shards in all
+Make = Callable[[ShardTask], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a build will do, known before anything is written."""
+
+    recipe: Recipe
+    identity: Identity
+    tasks: tuple[ShardTask, ...]
+    missing: tuple[ShardTask, ...]
+
+    @property
+    def bytes(self) -> int | None:
+        """The size of all shards where every sample is there; None when that is open."""
+        sizes = [task.bytes for task in self.tasks]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    def describe(self) -> str:
+        """The plan in a few lines."""
+        size = (
+            "of a size that depends on the images"
+            if self.bytes is None
+            else f"{self.bytes:,} bytes"
+        )
+        recipe, source = self.identity.recipe, self.identity.source
+        lines = [f"{field}: {value}" for field, value in recipe.items()]
+        lines += [
+            f"source: {source['samples']:,} samples of {source['kind']}",
+            f"parts: {', '.join(dict.fromkeys(task.part for task in self.tasks))}",
+            f"samples: {sum(task.stop - task.start for task in self.tasks):,}",
+            f"shards: {len(self.tasks):,}, {size}",
+            f"already there: {len(self.tasks) - len(self.missing):,} shards",
+        ]
+        return "\n".join(lines)
+
+
+def plan(recipe: Recipe, source: ImageSource, folder: Path) -> Plan:
+    """Lay out a build in a folder, and see what of it is already there.
+
+    Raises:
+        RecipeError: the recipe cannot be built from this source.
+        BuildError: the folder belongs to another build.
+    """
+    recipe = recipe.resolve(source)
+    identity = identify(recipe, source)
+    tasks = recipe.plan(source)
+    if not tasks:
+        raise BuildError("there is nothing to build: the source has no samples")
+    building.check(folder, identity)
+    complete = (folder / MANIFEST).exists()
+    missing = [t for t in tasks if not complete and not building.is_finished(folder, t.name)]
+    return Plan(recipe, identity, tasks, tuple(missing))
+
+
+def identify(recipe: AnyRecipe, source: ImageSource) -> Identity:
+    """Everything that decides the bytes of a resolved recipe's bundle."""
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", *recipe.libraries)}
+    return Identity(
+        recipe=to_record(recipe),
+        source={
+            "kind": source.kind,
+            "split": source.split,
+            "samples": len(source),
+            "class_names": list(source.class_names),
+            "sha256": source.fingerprint(),
+        },
+        inputs=dict(recipe.inputs()),
+        versions={**versions, "h5py": h5py.version.version, "hdf5": h5py.version.hdf5_version},
+    )
+
+
+def build(
+    recipe: Recipe,
+    source: ImageSource,
+    folder: Path,
+    *,
+    workers: int = 0,
+    scheduler: str | None = None,
+    skip_bad: bool = False,
+    report: Report | None = None,
+) -> Manifest:
+    """Build a bundle, or go on with one that was stopped.
+
+    Args:
+        recipe: what to build; none of the other arguments changes a byte of it.
+        source: the raw dataset.
+        folder: where; on a cluster, a folder that every worker sees under the same name.
+        workers: local processes; 0 builds in this process.
+        scheduler: address of a running Dask scheduler to use instead.
+        skip_bad: leave out samples that cannot be read, with the reasons in the manifest.
+        report: called when shards are finished.
+
+    Raises:
+        RecipeError: the recipe cannot be built from this source.
+        SourceError: a sample cannot be read and `skip_bad` is off.
+        BuildError: the folder belongs to another build, or workers keep dying.
+    """
+    folder = folder.absolute()
+    planned = plan(recipe, source, folder)
+    with building.claim(folder, planned.identity):
+        if (folder / MANIFEST).exists():
+            manifest = Manifest.from_json((folder / MANIFEST).read_text("utf-8"))
+        else:
+            make = partial(_make, planned.recipe, source, folder, skip_bad)
+            _make_all(make, planned, workers, scheduler, report or (lambda done, total: None))
+            names = [task.name for task in planned.tasks]
+            manifest = building.bind(folder, planned.identity, names, skip_bad=skip_bad)
+        building.clear(folder)
+    return manifest
+
+
+def _make(
+    recipe: Recipe, source: ImageSource, folder: Path, skip_bad: bool, task: ShardTask
+) -> None:
+    """Make one shard, wherever this runs."""
+    left_out: list[LeftOut] = []
+    with whole_file(folder / task.name, partials=building.partials(folder)) as file:
+        blocks = _readable(recipe.samples(source, task), left_out, skip_bad)
+        shard, rows = write_shard(file, task.name, blocks)
+    building.record(folder, building.Finished(shard, rows, tuple(left_out)))
+
+
+def _readable(
+    runs: Iterator[tuple[Samples, Sequence[LeftOut]]], left_out: list[LeftOut], skip_bad: bool
+) -> Iterator[Samples]:
+    """The samples that can be read; the others go to `left_out`, or stop the build."""
+    for samples, bad in runs:
+        if bad and not skip_bad:
+            raise SourceError(f"{bad[0].file}: {bad[0].reason} (skip-bad leaves such samples out)")
+        left_out += bad
+        if samples.keys:
+            yield samples
+
+
+def _make_all(
+    make: Make, planned: Plan, workers: int, scheduler: str | None, report: Report
+) -> None:
+    """Make the missing shards, here or by Dask."""
+    before = len(planned.tasks) - len(planned.missing)
+    report(before, len(planned.tasks))
+    if not planned.missing:
+        return
+    if workers == 0 and scheduler is None:
+        for done, task in enumerate(planned.missing, start=before + 1):
+            make(task)
+            report(done, len(planned.tasks))
+        return
+    with _client(min(workers, len(planned.missing)), scheduler) as client:
+        made = _completed(client, make, planned.missing)
+        for done, _ in enumerate(made, start=before + 1):
+            report(done, len(planned.tasks))
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    """A Dask client of a running scheduler, or of a cluster of processes on this machine."""
+    import dask
+    import distributed
+
+    if scheduler is not None:
+        try:
+            client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise BuildError(f"no Dask scheduler answers at {scheduler} ({error})") from error
+        with client:
+            yield client
+        return
+    environment = "distributed.nanny.pre-spawn-environ"
+    settings = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        # Dask has malloc give freed memory back at once; taking it again for every block of images
+        # would cost as much as the work on it.
+        f"{environment}.MALLOC_TRIM_THRESHOLD_": 1 << 28,
+        f"{environment}.MALLOC_MMAP_THRESHOLD_": 1 << 25,
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _completed(client: Any, make: Make, tasks: Sequence[ShardTask]) -> Iterator[None]:
+    """Make shards by Dask, one a task, and tell of each when it is finished."""
+    import distributed
+
+    futures = client.map(partial(_attempt, make), tasks, pure=False)
+    names = {future.key: task.name for future, task in zip(futures, tasks, strict=True)}
+    try:
+        for future in distributed.as_completed(futures, loop=client.loop):
+            if error := future.result():
+                raise error
+            yield
+    except distributed.KilledWorker as error:
+        raise BuildError(f"workers keep dying over {names[error.task]}") from error
+    finally:
+        client.cancel(futures)
+
+
+def _attempt(make: Make, task: ShardTask) -> Exception | None:
+    """Make one shard; an expected error is returned, since Dask would log one that is raised."""
+    try:
+        make(task)
+    except (QuireError, OSError) as error:
+        return error
+    return None

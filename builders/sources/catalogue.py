@@ -1,0 +1,142 @@
+"""Every kind of source of labelled images, and how to open one that is written KIND:PATH."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from artifacts.errors import SourceError
+from builders.sources.cifar import Cifar, open_cifar
+from builders.sources.folders import SUFFIXES, ClassFolders, open_folders, path_and_size
+from builders.sources.layout import check_split
+from builders.sources.mnist import Mnist, open_mnist
+from builders.sources.samples import open_digits
+from builders.sources.source import ImageSource
+
+Download: TypeAlias = Callable[[str, Path], None]  # fetch a kind into a folder, if it is not there
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """What `quire sources` says about a kind, and how one is opened."""
+
+    summary: str
+    layout: str  # what has to be where, in a sentence or two
+    splits: tuple[str, ...] | None  # None: whatever the folder has
+    open: Callable[[str, str], ImageSource]  # what follows the colon, and the split
+    downloads: bool = False
+
+
+def open_source(spec: str, *, split: str, download: Download | None = None) -> ImageSource:
+    """Open one split of a source written KIND:PATH; only the first colon divides.
+
+    `download`, if given, is called with the kind and the folder when the source cannot be opened as
+    it lies; then it is opened again.
+
+    Raises:
+        SourceError: an unknown kind, a missing path, an unknown split, or a folder that is not in
+            the layout named; also a kind that nobody can download, if there is a `download`.
+    """
+    name, where = divided(spec)
+    kind = SOURCES[name]
+    if download is None:
+        return kind.open(where, split)
+    if not kind.downloads:
+        able = ", ".join(name for name, kind in SOURCES.items() if kind.downloads)
+        raise SourceError(f"{name} cannot be downloaded; {able} can")
+    check_split(name, split, kind.splits or (split,))  # nothing is fetched for a misspelt split
+    folder = _folder(name, where)
+    try:
+        return kind.open(where, split)
+    except SourceError:
+        download(name, folder)
+    return kind.open(where, split)
+
+
+def divided(spec: str) -> tuple[str, str]:
+    """The kind, and what follows the colon.
+
+    >>> divided("folder:/data/a:b")
+    ('folder', '/data/a:b')
+
+    Raises:
+        SourceError: no colon, or a kind that there is not.
+    """
+    name, colon, where = spec.partition(":")
+    if not colon or name not in SOURCES:
+        raise SourceError(
+            f"the source {spec!r} is not KIND:PATH with one of the kinds {', '.join(SOURCES)}"
+        )
+    return name, where
+
+
+def _folder(kind: str, where: str) -> Path:
+    """The folder that is meant, absolute: a worker may run in another one."""
+    if not where:
+        raise SourceError(f"{kind} needs a folder: {kind}:PATH")
+    try:
+        return Path(where).expanduser().absolute()
+    except RuntimeError as error:  # a user's name after the ~ that nobody has
+        raise SourceError(f"{kind}: there is no home folder for {where}") from error
+
+
+def _cifar10(where: str, split: str) -> Cifar:
+    return open_cifar("cifar10", _folder("cifar10", where), split)
+
+
+def _cifar100(where: str, split: str) -> Cifar:
+    return open_cifar("cifar100", _folder("cifar100", where), split)
+
+
+def _mnist(where: str, split: str) -> Mnist:
+    return open_mnist(_folder("mnist", where), split)
+
+
+def _class_folders(where: str, split: str) -> ClassFolders:
+    path, size = path_and_size(where)
+    return open_folders(_folder("folder", path), split, size=size)
+
+
+SOURCES: Mapping[str, SourceKind] = {
+    "cifar10": SourceKind(
+        "CIFAR-10: 32x32 photographs of 10 classes",
+        "cifar10:PATH, where PATH is or holds cifar-10-batches-bin (data_batch_1.bin to"
+        " data_batch_5.bin, test_batch.bin, batches.meta.txt) or cifar-10-batches-py (the same"
+        " names without .bin and .txt)",
+        ("train", "test"),
+        _cifar10,
+        downloads=True,
+    ),
+    "cifar100": SourceKind(
+        "CIFAR-100: 32x32 photographs of 100 classes (the fine labels)",
+        "cifar100:PATH, where PATH is or holds cifar-100-binary (train.bin, test.bin,"
+        " fine_label_names.txt) or cifar-100-python (train, test, meta)",
+        ("train", "test"),
+        _cifar100,
+        downloads=True,
+    ),
+    "mnist": SourceKind(
+        "MNIST: 28x28 gray handwritten digits",
+        "mnist:PATH, where PATH, PATH/raw or PATH/MNIST/raw holds train-images-idx3-ubyte,"
+        " train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each gzipped"
+        " (.gz) or not",
+        ("train", "test"),
+        _mnist,
+        downloads=True,
+    ),
+    "folder": SourceKind(
+        "images in class folders",
+        f"folder:PATH, with images ({' '.join(SUFFIXES)}) in PATH/<split>/<class>/, or in"
+        " PATH/<class>/ for the split all; folder:PATH?size=64 or ?size=64x48 crops and scales"
+        " them to one size",
+        None,
+        _class_folders,
+    ),
+    "digits": SourceKind(
+        "scikit-learn's 1,797 handwritten digits, nothing to download",
+        "digits: as they are, 8x8 and gray; digits:32 enlarges them to 32x32 in three channels"
+        " (any number of 8 to 1,024)",
+        ("train", "test"),
+        open_digits,
+    ),
+}

@@ -1,0 +1,76 @@
+"""Image files of strangers: decoded to RGB, or refused with a reason that is the same every time.
+
+Every image becomes RGB as Pillow converts it: transparency is dropped, of several frames the first
+is taken, an EXIF orientation is ignored. More than eight bits a channel in gray are refused,
+because Pillow would cut the values off at 255 without a word.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from builders.sources.source import Image as Pixels
+
+# only these: for others, whatever the file is called, Pillow would start Ghostscript and the like
+_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_EIGHT_BIT_MODES = frozenset("1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr".split())
+_MAX_PIXELS = 89_478_485  # here Pillow begins to warn of decompression bombs
+
+
+class UnfitError(Exception):
+    """Why a file cannot be a sample: a few words without its name."""
+
+
+def decode(file: Path, size: tuple[int, int] | None = None) -> Pixels:
+    """The image in a file, (H, W, 3).
+
+    With a size (W, H), the image is scaled until it just covers that size, by Pillow's bilinear
+    filter, which averages when it shrinks; what sticks out is cut off evenly on both sides.
+
+    Raises:
+        UnfitError: the file is no image, damaged, too large, or of more than eight bits.
+    """
+    with _opened(file) as picture:
+        picture.load()
+        if picture.mode not in _EIGHT_BIT_MODES:
+            raise UnfitError(f"its mode is {picture.mode}, which is not eight bits a channel")
+        picture.info.pop("transparency", None)  # dropped anyway, but converting it may warn
+        rgb = picture.convert("RGB")
+        fitted = ImageOps.fit(rgb, size, Image.Resampling.BILINEAR) if size else rgb
+        return np.array(fitted)
+
+
+def shape_in_header(file: Path) -> tuple[int, int, int]:
+    """(H, W, 3) of the image in a file, without decoding it.
+
+    Raises:
+        UnfitError: the header is damaged, or that of no image.
+    """
+    with _opened(file) as picture:
+        return picture.height, picture.width, 3
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """An open image, of whose file only the header has been read."""
+    bomb = f"a decompression bomb: more than {_MAX_PIXELS} pixels"
+    try:
+        with Image.open(file, formats=_FORMATS) as picture:
+            if picture.width * picture.height > _MAX_PIXELS:
+                raise UnfitError(bomb)
+            yield picture
+    except (UnfitError, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnfitError(bomb) from error
+    except UnidentifiedImageError as error:  # whose own text has the path in it
+        empty = file.stat().st_size == 0
+        reason = "the file is empty" if empty else f"no {', '.join(_FORMATS)} image"
+        raise UnfitError(reason) from error
+    except Exception as error:  # a damaged file may lead a decoder to raise anything at all
+        strerror = error.strerror if isinstance(error, OSError) else None
+        text = strerror or " ".join(str(error).split()) or type(error).__name__
+        raise UnfitError(text) from error

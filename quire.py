@@ -1,0 +1,249 @@
+"""The door: Quire's public names, and its command line.
+
+Nothing heavy is imported before it is needed, so that `quire --help` answers at once.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artifacts.errors import QuireError
+
+if TYPE_CHECKING:
+    from artifacts.verify import verify
+    from builders.run import build
+    from builders.sources.catalogue import open_source
+    from loaders.stream import Stream, stream
+
+__all__ = ["QuireError", "Stream", "build", "open_source", "stream", "verify"]
+
+_HOMES = {
+    "Stream": "loaders.stream",
+    "build": "builders.run",
+    "open_source": "builders.sources.catalogue",
+    "stream": "loaders.stream",
+    "verify": "artifacts.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from where it lives, when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'quire' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Building:
+    """Where a bundle comes from, where it goes, and who builds it, which changes no byte."""
+
+    source: str
+    """The raw dataset as KIND:PATH; `quire sources` lists the kinds."""
+    out: Path
+    """The bundle's folder. One in which the same build was stopped is taken up again."""
+    workers: int = len(os.sched_getaffinity(0))
+    """Processes on this machine; 0 builds in this process."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler to use instead, e.g. tcp://host:8786."""
+    skip_bad: bool = False
+    """Leave out samples that cannot be read, with the reasons in the manifest."""
+    download: bool = False
+    """Fetch the public dataset into PATH first, where it is not there."""
+    dry_run: bool = False
+    """Print what would be built and what is already there, and stop."""
+
+
+def _build_command(recipe_type: type[Any]) -> Callable[..., int]:
+    """The command that builds one kind of bundle: an option for each field of its recipe."""
+    import tyro
+
+    def command(building: Any, recipe: Any) -> int:
+        return _build(building, recipe)
+
+    command.__doc__ = recipe_type.__doc__
+    flat = tyro.conf.OmitArgPrefixes
+    command.__annotations__ = {
+        "building": flat[tyro.conf.FlagCreatePairsOff[Building]],
+        "recipe": flat[recipe_type],
+        "return": int,
+    }
+    return command
+
+
+def _build(building: Building, recipe: Any) -> int:
+    """Build a bundle, or go on with a build that was stopped."""
+    from builders.run import build, plan
+    from builders.sources.catalogue import open_source
+
+    source = open_source(
+        building.source, split=recipe.split, download=_download if building.download else None
+    )
+    if building.dry_run:
+        print(plan(recipe, source, building.out).describe())
+        return 0
+    with _progress("shards") as report:
+        manifest = build(
+            recipe,
+            source,
+            building.out,
+            workers=building.workers,
+            scheduler=building.scheduler,
+            skip_bad=building.skip_bad,
+            report=report,
+        )
+    size = sum(shard.bytes for shard in manifest.shards) / 1e6
+    shards = f"{len(manifest.shards):,} shards, {size:.1f} MB"
+    print(f"{building.out}: {manifest.samples:,} samples, {shards}")
+    for left in manifest.left_out:
+        print(f"left out: {left.file}: {left.reason}")
+    return 0
+
+
+def _download(kind: str, folder: Path) -> None:
+    from train.download import download
+
+    download(kind, folder)
+
+
+def sources() -> int:
+    """List what can be read, and the layout that each kind expects."""
+    from builders.sources.catalogue import SOURCES
+
+    for kind in SOURCES.values():
+        print(f"{kind.summary}\n    {kind.layout}")
+    return 0
+
+
+def verify_command(bundle: Path, /) -> int:
+    """Check every byte of a bundle; each damaged, missing or foreign file is named on a line.
+
+    Args:
+        bundle: The bundle's folder.
+    """
+    from artifacts.verify import verify
+
+    with _progress("bytes") as report:
+        problems = verify(bundle, report=report)
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print(f"{bundle}: sound")
+    return 1 if problems else 0
+
+
+def rebuild(
+    bundle: Path,
+    /,
+    source: str,
+    shards: int = 3,
+    frost_dir: Path | None = None,
+    seed: int | None = None,
+) -> int:
+    """Derive some shards of a bundle anew and compare digests: an audit without a full build.
+
+    Args:
+        bundle: The bundle's folder.
+        source: The raw dataset as KIND:PATH.
+        shards: How many shards, chosen at random.
+        frost_dir: Folder of the frost images, for a recipe that used one.
+        seed: Chooses the same shards again.
+    """
+    from builders.rebuild import rebuild
+
+    outside = {} if frost_dir is None else {"frost_dir": frost_dir}
+    with _progress("shards") as report:
+        outcome = rebuild(bundle, source, outside=outside, shards=shards, seed=seed, report=report)
+    for line in outcome.lines:
+        print(line)
+    return 0 if outcome.same else 1
+
+
+def show(bundle: Path, /, html: Path | None = None, png: Path | None = None) -> int:
+    """Say what is in a bundle: counts, recipe, and a contact sheet of its samples.
+
+    Args:
+        bundle: The bundle's folder.
+        html: Write it all as one page.
+        png: Write the contact sheet as a picture.
+    """
+    from train.show import show
+
+    show(bundle, html=html, png=png)
+    return 0
+
+
+def demo(out: Path = Path("out/demo")) -> int:
+    """Run the whole path on embedded data: build, verify, stream, and write a report.
+
+    Args:
+        out: Where the bundle and the report go.
+    """
+    from train.demo import demo
+
+    report = demo(out, print)
+    print(f"report: {report}")
+    return 0
+
+
+_COMMANDS: dict[str, Callable[..., int]] = {
+    "sources": sources,
+    "build": _build,
+    "verify": verify_command,
+    "rebuild": rebuild,
+    "show": show,
+    "demo": demo,
+}
+
+
+@contextmanager
+def _progress(unit: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on the terminal; nothing where there is none."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(unit, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 1 after an expected error, which is one line."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        return _run(arguments)
+    except (QuireError, OSError) as error:
+        if debug:
+            raise
+        print(f"quire: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("quire: stopped", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: list[str]) -> int:
+    import tyro
+
+    commands, prog = _COMMANDS, "quire"
+    if arguments[:1] == ["build"]:
+        from builders.recipes import RECIPES
+
+        commands = {kind: _build_command(recipe) for kind, recipe in RECIPES.items()}
+        arguments, prog = arguments[1:], "quire build"
+    return int(tyro.extras.subcommand_cli_from_dict(commands, prog=prog, args=arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

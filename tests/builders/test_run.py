@@ -1,0 +1,288 @@
+"""Building: the same bytes however it is done, and nothing half-done under a final name."""
+
+import filecmp
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from artifacts.errors import BuildError, SourceError
+from artifacts.manifest import MANIFEST, Manifest
+from artifacts.verify import verify
+from builders import folder as building
+from builders.corrupted import Corrupted
+from builders.run import build, plan
+from builders.sources.catalogue import open_source
+from builders.sources.source import ImageSource
+
+RECIPE = Corrupted(
+    corruptions=("gaussian_noise", "contrast", "gaussian_blur_sigma"),
+    severities=(1, 4),
+    sigmas=(0.5,),
+    samples_per_shard=100,
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageSource:
+    return open_source("digits:", split="test")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory, digits: ImageSource) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "reference"
+    build(RECIPE, digits, folder)
+    return folder
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """What `diff -r` would say."""
+    assert sorted(os.listdir(one)) == sorted(os.listdir(other))
+    _, different, errors = filecmp.cmpfiles(one, other, os.listdir(one), shallow=False)
+    assert not different and not errors
+
+
+def test_a_bundle_is_sound_and_complete(reference: Path) -> None:
+    manifest = Manifest.from_json((reference / MANIFEST).read_text())
+    assert manifest.samples == 360 * 6  # clean, 2 x 2, and one sigma
+    assert verify(reference) == ()
+    assert {path.name for path in reference.iterdir()} == {
+        *manifest.files,
+        MANIFEST,
+        "SHA256SUMS",
+    }
+
+
+def test_sha256sum_checks_a_bundle_without_us(reference: Path) -> None:
+    check = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=reference,
+        capture_output=True,
+        text=True,
+    )
+    assert check.returncode == 0, check.stdout + check.stderr
+    assert check.stdout.count(": OK") == len(list(reference.iterdir())) - 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bytes_do_not_depend_on_workers(
+    reference: Path, digits: ImageSource, tmp_path: Path, workers: int
+) -> None:
+    build(RECIPE, digits, tmp_path / "b", workers=workers)
+    assert_same(reference, tmp_path / "b")
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from tests.builders.test_run import RECIPE
+from builders.run import build
+from builders.sources.catalogue import open_source
+build(RECIPE, open_source("digits:", split="test"), Path(sys.argv[1]))
+"""
+
+
+def start(folder: Path, **environment: str) -> "subprocess.Popen[bytes]":
+    """Build in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", BUILD, str(folder)],
+        env={**os.environ, **environment},
+        cwd=Path(__file__).parents[2],
+        umask=int(environment.get("UMASK", "022"), 8),
+    )
+
+
+def test_bytes_do_not_depend_on_the_environment(reference: Path, tmp_path: Path) -> None:
+    environment = {
+        "TZ": "Pacific/Kiritimati",
+        "PYTHONHASHSEED": "77",
+        "LC_ALL": "C",
+        "UMASK": "077",
+    }
+    assert start(tmp_path / "b", **environment).wait() == 0
+    assert_same(reference, tmp_path / "b")
+
+
+def test_a_build_that_is_killed_goes_on_and_ends_with_the_same_bytes(
+    reference: Path, digits: ImageSource, tmp_path: Path
+) -> None:
+    folder = tmp_path / "b"
+    rng = random.Random(0)
+    names = {path.name for path in reference.iterdir()}
+    for kill in range(4):
+        process = start(folder)
+        target = 3 * kill + 1  # shards that are there when the process is killed
+        while process.poll() is None and len(list(folder.glob("*.tar"))) < target:
+            time.sleep(0.001)
+        time.sleep(rng.random() * 0.02)
+        process.kill()
+        process.wait()
+        assert {path.name for path in folder.iterdir()} <= {*names, ".building"}
+        for path in folder.glob("*.tar"):  # whatever has a final name is whole
+            assert filecmp.cmp(path, reference / path.name, shallow=False)
+    build(RECIPE, digits, folder)
+    assert_same(reference, folder)
+
+
+def test_ctrl_c_leaves_a_build_that_goes_on(
+    reference: Path, digits: ImageSource, tmp_path: Path
+) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(RECIPE, digits, tmp_path / "b", report=interrupt)
+    assert len(plan(RECIPE, digits, tmp_path / "b").missing) == len(reference_shards(reference)) - 5
+    build(RECIPE, digits, tmp_path / "b")
+    assert_same(reference, tmp_path / "b")
+
+
+def reference_shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.tar"))
+
+
+def test_finished_shards_are_not_made_again(digits: ImageSource, tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+
+    def stop(done: int, total: int) -> None:
+        if done == total - 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(RECIPE, digits, folder, report=stop)
+    before = {path.name: path.stat().st_mtime_ns for path in reference_shards(folder)}
+    build(RECIPE, digits, folder)
+    after = {path.name: path.stat().st_mtime_ns for path in reference_shards(folder)}
+    assert before.items() < after.items()
+    build(RECIPE, digits, folder)  # a complete one is left alone
+    assert {path.name: path.stat().st_mtime_ns for path in reference_shards(folder)} == after
+
+
+def test_a_folder_belongs_to_one_recipe_source_and_build(
+    reference: Path, digits: ImageSource, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(reference, tmp_path / "b"))
+    with pytest.raises(BuildError, match="recipe seed: 1 here, 0 there"):
+        build(replace(RECIPE, seed=1), digits, folder)
+    train = open_source("digits:", split="train")
+    with pytest.raises(BuildError, match="source samples: 1437 here, 360 there"):
+        build(RECIPE, train, folder)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BuildError, match="is not empty"):
+        build(RECIPE, digits, tmp_path / "mine")
+    assert os.listdir(tmp_path / "mine") == ["thesis.txt"]
+    with pytest.raises(BuildError, match="is a file"):
+        build(RECIPE, digits, tmp_path / "mine" / "thesis.txt")
+
+
+def test_two_processes_cannot_build_in_one_folder(digits: ImageSource, tmp_path: Path) -> None:
+    identity = plan(RECIPE, digits, tmp_path / "b").identity
+    with building.claim(tmp_path / "b", identity):
+        with pytest.raises(BuildError, match="another process is building"):
+            build(RECIPE, digits, tmp_path / "b")
+
+
+def test_planning_writes_nothing(digits: ImageSource, tmp_path: Path) -> None:
+    planned = plan(RECIPE, digits, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    assert len(planned.tasks) == len(planned.missing) == 6 * 4
+    text = planned.describe()
+    build(RECIPE, digits, tmp_path / "b")
+    size = sum(path.stat().st_size for path in reference_shards(tmp_path / "b"))
+    assert planned.bytes == size and f"{size:,} bytes" in text
+    assert "already there: 24 shards" in plan(RECIPE, digits, tmp_path / "b").describe()
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path) -> ImageSource:
+    """Twelve images in two classes, two of which cannot be read."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        folder = tmp_path / "images" / ("cat" if number < 6 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(
+            folder / f"{number:02d}.png"
+        )
+    cut = tmp_path / "images" / "cat" / "03.png"
+    cut.write_bytes(cut.read_bytes()[:60])
+    (tmp_path / "images" / "dog" / "11.png").write_bytes(b"")
+    return open_source(f"folder:{tmp_path / 'images'}", split="all")
+
+
+FEW = Corrupted(split="all", corruptions=("contrast",), severities=(1,), samples_per_shard=5)
+
+
+def test_an_image_that_cannot_be_read_stops_the_build_by_name(
+    spoilt: ImageSource, tmp_path: Path
+) -> None:
+    for workers in (0, 2):
+        with pytest.raises(SourceError, match=r"cat/03\.png: .*skip-bad"):
+            build(FEW, spoilt, tmp_path / "b", workers=workers)
+    assert not (tmp_path / "b" / MANIFEST).exists()
+
+
+def test_with_skip_bad_it_is_left_out_and_listed(spoilt: ImageSource, tmp_path: Path) -> None:
+    manifest = build(FEW, spoilt, tmp_path / "b", skip_bad=True)
+    assert [sample.file for sample in manifest.left_out] == ["cat/03.png", "dog/11.png"]
+    assert all(sample.reason for sample in manifest.left_out)
+    assert manifest.samples == 20
+    assert verify(tmp_path / "b") == ()
+    build(FEW, spoilt, tmp_path / "c", skip_bad=True, workers=2)
+    assert_same(tmp_path / "b", tmp_path / "c")
+
+
+def test_what_was_left_out_before_stops_a_build_that_may_not(
+    spoilt: ImageSource, tmp_path: Path
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(FEW, spoilt, tmp_path / "b", skip_bad=True, report=stop)
+    with pytest.raises(SourceError, match=r"cat/03\.png"):
+        build(FEW, spoilt, tmp_path / "b")
+
+
+@pytest.fixture
+def scheduler() -> Iterator[str]:
+    """A running scheduler with two workers that are processes of their own."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_worker_that_is_killed_is_made_up_for(
+    reference: Path, digits: ImageSource, tmp_path: Path, scheduler: str
+) -> None:
+    killed: list[int | None] = []
+
+    def kill_one(done: int, total: int) -> None:
+        if done == 3 and not killed:
+            workers = multiprocessing.active_children()
+            killed.append(workers[0].pid)
+            os.kill(workers[0].pid or 0, signal.SIGKILL)
+
+    build(RECIPE, digits, tmp_path / "b", scheduler=scheduler, report=kill_one)
+    assert killed
+    assert_same(reference, tmp_path / "b")
+
+
+def test_a_scheduler_that_is_not_there_is_one_sentence(digits: ImageSource, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        build(RECIPE, digits, tmp_path / "b", scheduler="tcp://127.0.0.1:9")

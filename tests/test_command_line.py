@@ -1,0 +1,168 @@
+"""The command line as a user types it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import quire
+
+SMALL = ["--corruptions", "contrast", "--severities", "2", "--workers", "0"]
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`quire …` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "quire", *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "b"
+    done = run("build", "corrupted", "--source", "digits:", "--out", str(folder), *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "720 samples, 2 shards" in done.stdout
+    assert done.stderr == ""  # quiet when piped
+    return folder
+
+
+def test_help_needs_none_of_the_heavy_imports() -> None:
+    code = (
+        "import sys, quire\n"
+        "try: quire.main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'dask', 'distributed', 'numba', 'cv2', 'h5py', 'scipy'}\n"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command in ("sources", "build", "verify", "rebuild", "show", "demo"):
+        assert command in done.stdout
+
+
+def test_every_field_of_a_recipe_is_an_option() -> None:
+    done = run("build", "corrupted", "--help")
+    assert done.returncode == 0
+    for option in ("split", "corruptions", "severities", "sigmas", "seed", "samples-per-shard"):
+        assert f"--{option}" in done.stdout
+    assert "--frost-dir" in done.stdout and "--skip-bad" in done.stdout
+
+
+def test_sources_names_every_kind() -> None:
+    done = run("sources")
+    assert done.returncode == 0
+    for kind in ("cifar10:", "cifar100:", "mnist:", "folder:", "digits:"):
+        assert kind in done.stdout
+
+
+def test_verify_says_sound_or_names_the_file(bundle: Path, tmp_path: Path) -> None:
+    assert run("verify", str(bundle)).returncode == 0
+    shard = bundle / "test-contrast-2-000000.tar"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1] + b"x")
+    done = run("verify", str(bundle))
+    shard.write_bytes(whole)
+    assert done.returncode == 1
+    assert done.stdout == f"{shard.name}: damaged: its digest is not the recorded one\n"
+
+
+def test_rebuild_finds_the_same_or_says_different(bundle: Path) -> None:
+    done = run("rebuild", str(bundle), "--source", "digits:", "--shards", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the same") == 2
+    done = run("rebuild", str(bundle), "--source", "digits:32", "--shards", "2")
+    assert done.returncode == 1
+    assert "not what the bundle was built from; source sha256" in done.stderr
+
+
+def test_show_says_what_is_inside(bundle: Path, tmp_path: Path) -> None:
+    page, sheet = tmp_path / "page.html", tmp_path / "sheet.png"
+    done = run("show", str(bundle), "--html", str(page), "--png", str(sheet))
+    assert done.returncode == 0, done.stderr
+    assert "contrast" in done.stdout and "720" in done.stdout
+    assert "contrast" in page.read_text()
+    with Image.open(sheet) as image:
+        assert np.asarray(image).std() > 0
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "b"
+    arguments = ["build", "corrupted", "--source", "digits:", "--out", str(out), *SMALL]
+    done = run(*arguments, "--dry-run")
+    assert done.returncode == 0
+    assert "shards: 2, " in done.stdout and "already there: 0 shards" in done.stdout
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verify", "/no/such/bundle"], None),
+        (["show", "/no/such/bundle"], "/no/such/bundle does not exist"),
+        (["rebuild", "/no/such/bundle", "--source", "digits:"], "does not exist"),
+        (["build", "corrupted", "--source", "digit:", "--out", "x"], "the source 'digit:'"),
+        (["build", "corrupted", "--source", "mnist:/nowhere", "--out", "x"], "/nowhere"),
+        (["build", "corrupted", "--source", "digits:", "--out", "x", "--split", "val"], "'val'"),
+        (
+            ["build", "corrupted", "--source", "digits:", "--out", "x", "--severities", "0"],
+            "severity is 0",
+        ),
+        (
+            ["build", "corrupted", "--source", "digits:", "--out", "x", "--corruptions", "rain"],
+            "no corruption is called 'rain'",
+        ),
+        (
+            ["build", "corrupted", "--source", "digits:", "--out", "x", "--corruptions", "frost"],
+            "frost needs the folder",
+        ),
+        (
+            ["build", "corrupted", "--source", "digits:", "--out", "x", "--corruptions", "fog"],
+            "fog",
+        ),
+        (
+            ["build", "corrupted", "--source", "digits:", "--out", "x", "--sigmas", "-1"],
+            "sigma is -1.0",
+        ),
+    ],
+)
+def test_an_expected_error_is_one_line_and_a_status(
+    arguments: list[str], message: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quire.main(arguments) == 1
+    captured = capsys.readouterr()
+    if message is not None:
+        assert captured.out == ""
+        assert message in captured.err
+        assert captured.err.startswith("quire: ") and captured.err.count("\n") == 1
+    assert not Path("x").exists()
+
+
+def test_debug_gives_the_traceback() -> None:
+    done = run("show", "/no/such/bundle", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "BundleError" in done.stderr
+    assert "Traceback" not in run("show", "/no/such/bundle").stderr
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys, quire\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "sys.exit(quire.main(sys.argv[1:]))\n"
+    )
+    arguments = ["build", "corrupted", "--source", "digits:", "--out", str(tmp_path / "b"), *SMALL]
+    full = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert full.returncode == 1
+    assert full.stderr.startswith("quire: ") and full.stderr.count("\n") == 1
+    assert os.listdir(tmp_path / "b") == [".building"]
+    assert not list((tmp_path / "b" / ".building").glob("*.partial"))
+    assert run(*arguments).returncode == 0
+    assert run("verify", str(tmp_path / "b")).returncode == 0
