@@ -206,7 +206,7 @@ def _samples(block: Block, cell: Cell, corrupt: Corrupt) -> Samples:
         columns={
             "label": block.labels,
             "source_index": block.indices,
-            "corruption": np.full(len(block.labels), cell.corruption, np.bytes_),
+            "corruption": np.full(len(block.labels), cell.corruption.encode()),
             "severity": np.full(len(block.labels), cell.severity, np.float64),
         },
     )

@@ -4,6 +4,7 @@ Constants and conventions: Hendrycks & Dietterich (2019), CIFAR-10-C; they diffe
 """
 
 from functools import cache
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -30,6 +31,7 @@ _ELASTIC = {
 _ELASTIC_SIDE = 32
 _CORNERS = np.array([[26, 26], [26, 6], [6, 6]], np.float32)  # a third of a side from the middle
 
+Weights: TypeAlias = NDArray[np.uint32]  # in fixed point
 _FIXED_BITS = 22  # Pillow weighs bytes by integers of this many fractional bits
 
 
@@ -110,7 +112,7 @@ def _through_hsv(images: Images, change: tuple[float, float, float]) -> Images:
 
 
 @cache
-def _boxes(side: int, small: int) -> tuple[Indices, Indices, Indices]:
+def _boxes(side: int, small: int) -> tuple[Indices, Weights, Indices]:
     """How a line of pixels shrinks by boxes, and which small pixel each pixel then becomes.
 
     -> source (small, taps), its weight (small, taps) in fixed point, back (side,).
@@ -122,10 +124,11 @@ def _boxes(side: int, small: int) -> tuple[Indices, Indices, Indices]:
     source = np.maximum(first, 0).astype(np.int64) + np.arange(int(step) + 2)
     off = (source - centres + 0.5) * (1 / scale)
     inside = (off > -0.5) & (off <= 0.5) & (source < np.minimum(stop, side))
-    share = inside / inside.sum(axis=1, keepdims=True)
-    weight = (0.5 + share * 2**_FIXED_BITS).astype(np.int64)
+    taps = inside.any(axis=0)
+    share = inside[:, taps] / inside.sum(axis=1, keepdims=True)
+    weight = (0.5 + share * 2**_FIXED_BITS).astype(np.uint32)
     back = ((np.arange(side) + 0.5) * (small / side)).astype(np.int64)
-    return np.minimum(source, side - 1), weight, back
+    return np.minimum(source[:, taps], side - 1), weight, back
 
 
 @njit(cache=True, nogil=True)
@@ -209,37 +212,38 @@ def _pull(images: Images, levels: Floats, factor: float, out: Images) -> None:
 def _pixelate(
     images: Images,
     rows: Indices,
-    row_weight: Indices,
+    row_weight: Weights,
     row_back: Indices,
     columns: Indices,
-    column_weight: Indices,
+    column_weight: Weights,
     column_back: Indices,
     out: Images,
 ) -> None:
     """Along the rows first, to bytes, then down the columns, to bytes: the order of Pillow."""
     count, height, width, channels = images.shape
-    half = 1 << (_FIXED_BITS - 1)
-    narrow = np.empty((height, len(columns), channels), np.uint8)
-    small = np.empty((len(rows), len(columns), channels), np.uint8)
+    half, bits = np.uint32(1 << (_FIXED_BITS - 1)), np.uint32(_FIXED_BITS)
+    narrow = np.empty((height, len(columns) * channels), np.uint8)
+    total = np.empty(narrow.shape[1], np.uint32)
     for n in range(count):
         for y in range(height):
             for x in range(len(columns)):
                 for c in range(channels):
-                    total = half
+                    mean = half
                     for t in range(columns.shape[1]):
-                        total += images[n, y, columns[x, t], c] * column_weight[x, t]
-                    narrow[y, x, c] = total >> _FIXED_BITS
-        for y in range(len(rows)):
-            for x in range(len(columns)):
-                for c in range(channels):
-                    total = half
-                    for t in range(rows.shape[1]):
-                        total += narrow[rows[y, t], x, c] * row_weight[y, t]
-                    small[y, x, c] = total >> _FIXED_BITS
+                        mean += images[n, y, columns[x, t], c] * column_weight[x, t]
+                    narrow[y, x * channels + c] = mean >> bits
         for y in range(height):
+            if y and row_back[y] == row_back[y - 1]:
+                out[n, y] = out[n, y - 1]
+                continue
+            total[:] = half
+            for t in range(rows.shape[1]):
+                row, weight = narrow[rows[row_back[y], t]], row_weight[row_back[y], t]
+                for i in range(total.size):
+                    total[i] += row[i] * weight
             for x in range(width):
                 for c in range(channels):
-                    out[n, y, x, c] = small[row_back[y], column_back[x], c]
+                    out[n, y, x, c] = total[column_back[x] * channels + c] >> bits
 
 
 @njit(cache=True, nogil=True)
