@@ -7,7 +7,7 @@ fixed order, never by a BLAS or in parallel.
 Constants and conventions: Hendrycks & Dietterich (2019), CIFAR-10-C; they differ from ImageNet-C's.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from math import ceil
 from typing import NamedTuple
 
@@ -162,7 +162,7 @@ def _disk(radius: float, alias: float) -> NDArray[np.float32]:
     return soft[6:11, 6:11]  # the rest is zero, and OpenCV takes longer and rounds otherwise at 17
 
 
-@cache
+@lru_cache(maxsize=32)
 def _zooms(side: int, stop: float) -> Zoom:
     """The magnifications by 1, 1.01, ..., as arrays (Z, 2, side).
 

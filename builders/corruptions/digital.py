@@ -3,7 +3,7 @@
 Constants and conventions: Hendrycks & Dietterich (2019), CIFAR-10-C; they differ from ImageNet-C's.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import TypeAlias
 
 import cv2
@@ -111,7 +111,7 @@ def _through_hsv(images: Images, change: tuple[float, float, float]) -> Images:
     return out
 
 
-@cache
+@lru_cache(maxsize=256)
 def _boxes(side: int, small: int) -> tuple[Indices, Weights, Indices]:
     """How a line of pixels shrinks by boxes, and which small pixel each pixel then becomes.
 
@@ -223,7 +223,7 @@ def _pixelate(
     count, height, width, channels = images.shape
     half, bits = np.uint32(1 << (_FIXED_BITS - 1)), np.uint32(_FIXED_BITS)
     narrow = np.empty((height, len(columns) * channels), np.uint8)
-    total = np.empty(narrow.shape[1], np.uint32)
+    line = np.empty(narrow.shape[1], np.uint8)
     for n in range(count):
         for y in range(height):
             for x in range(len(columns)):
@@ -233,17 +233,16 @@ def _pixelate(
                         mean += images[n, y, columns[x, t], c] * column_weight[x, t]
                     narrow[y, x * channels + c] = mean >> bits
         for y in range(height):
-            if y and row_back[y] == row_back[y - 1]:
-                out[n, y] = out[n, y - 1]
-                continue
-            total[:] = half
-            for t in range(rows.shape[1]):
-                row, weight = narrow[rows[row_back[y], t]], row_weight[row_back[y], t]
-                for i in range(total.size):
-                    total[i] += row[i] * weight
+            small = row_back[y]
+            if y == 0 or small != row_back[y - 1]:  # else the row is the same once more
+                for i in range(line.size):
+                    mean = half
+                    for t in range(rows.shape[1]):
+                        mean += narrow[rows[small, t], i] * row_weight[small, t]
+                    line[i] = mean >> bits
             for x in range(width):
                 for c in range(channels):
-                    out[n, y, x, c] = total[column_back[x] * channels + c] >> bits
+                    out[n, y, x, c] = line[column_back[x] * channels + c]
 
 
 @njit(cache=True, nogil=True)

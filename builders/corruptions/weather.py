@@ -60,6 +60,7 @@ _FOG = {1: (0.2, 3.0), 2: (0.5, 3.0), 3: (0.75, 2.5), 4: (1.0, 2.0), 5: (1.5, 1.
 
 _FROST_DRAWN = 5  # of the six: the reference script never draws the last, so neither do we
 _SIDE = 32  # of CIFAR's images, and of the map of fog
+_LAST = _SIDE - 1  # `& _LAST` wraps around, for 32 is a power of two
 
 _WATER = (np.array([175, 238, 238]) / 255).astype(np.float32)  # pale turquoise
 _MUD = (np.array([63, 42, 20]) / 255).astype(np.float32)  # brown
@@ -99,7 +100,10 @@ def fog(images: Images, *, severity: float, rngs: Generators) -> Images:
     """
     amount, decay = constant(_FOG, severity)
     uniforms = np.stack([rng.random(_SIDE**2 - 1) for rng in rngs])
-    fogged = images / 255 + amount * _plasma(uniforms, decay)[..., np.newaxis]
+    maps = _plasma(uniforms, decay)
+    maps -= maps.min(axis=(1, 2), keepdims=True)
+    maps /= maps.max(axis=(1, 2), keepdims=True)
+    fogged = images / 255 + amount * maps[..., np.newaxis]
     brightest = images.max(axis=(1, 2, 3), keepdims=True) / 255
     return to_bytes(fogged * brightest / (brightest + amount))
 
@@ -206,7 +210,7 @@ def _soften(covered: NDArray[np.bool_], edge: float) -> NDArray[np.float32]:
 
 @njit(cache=True, nogil=True)
 def _plasma(uniforms: Floats, decay: float) -> Floats:
-    """Fractal maps from uniform numbers in [0, 1). (N, 1023) -> (N, 32, 32), 0..1."""
+    """Fractal maps from uniform numbers in [0, 1). (N, 1023) -> (N, 32, 32)."""
     maps = np.zeros((len(uniforms), _SIDE, _SIDE))
     for n in range(len(uniforms)):
         field, used, step, wibble = maps[n], 0, _SIDE, 100.0
@@ -218,8 +222,6 @@ def _plasma(uniforms: Floats, decay: float) -> Floats:
                         _fill(field, kind, y, x, step, wibble * drawn)
                         used += 1
             step, wibble = step // 2, wibble / decay
-        field -= field.min()
-        field /= field.max()
     return maps
 
 
@@ -227,16 +229,16 @@ def _plasma(uniforms: Floats, decay: float) -> Floats:
 def _fill(field: Floats, kind: int, y: int, x: int, step: int, wibble: float) -> None:
     """One new point of a square at (y, x): the mean of four that are there, and a wibble."""
     half = step // 2
-    down, right = (y + step) % _SIDE, (x + step) % _SIDE
+    down, right = (y + step) & _LAST, (x + step) & _LAST
     if kind == 0:
         total = field[y, x] + field[down, x]
         total += field[y, right] + field[down, right]
         field[y + half, x + half] = total / 4 + wibble
     elif kind == 1:
-        total = field[y + half, x + half] + field[(y - half) % _SIDE, x + half]
+        total = field[y + half, x + half] + field[(y - half) & _LAST, x + half]
         total += field[y, x] + field[y, right]
         field[y, x + half] = total / 4 + wibble
     else:
-        total = field[y + half, x + half] + field[y + half, (x - half) % _SIDE]
+        total = field[y + half, x + half] + field[y + half, (x - half) & _LAST]
         total += field[y, x] + field[down, x]
         field[y + half, x] = total / 4 + wibble

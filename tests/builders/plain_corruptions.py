@@ -168,7 +168,9 @@ def smear_by_magick(image: Image, radius: int, sigma: float, angle: float) -> Im
         code = np.frombuffer(picture.make_blob(), np.uint8)
     decoded = cv2.imdecode(code, cv2.IMREAD_UNCHANGED)
     assert decoded is not None and decoded.dtype == np.uint8
-    return as_bytes(decoded.reshape(image.shape)[..., ::-1])
+    # ImageMagick writes a picture without colour as a grey one.
+    planes = decoded.reshape(*image.shape[:2], -1)[..., ::-1]
+    return as_bytes(np.broadcast_to(planes, image.shape))
 
 
 def has_magick() -> bool:

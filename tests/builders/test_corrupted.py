@@ -224,7 +224,7 @@ def test_golden_bundle(digits: ImageSource, tmp_path: Path) -> None:
     recipe = Corrupted(corruptions=("shot_noise",), severities=(2,), samples_per_shard=360)
     build(recipe, digits, tmp_path / "b")
     golden = {
-        "test-clean-000000.tar": "d26c3d7c1787ac63a0e1457ed88e0e9dca0443ac61b497fa438dd3611dcea2ed",
-        "test-shot_noise-2-000000.tar": "91bed578d9efcb786689c5e0776a1dc146bc58ecbd69bb5e12bd48c6269824d6",
+        "test-clean-000000.tar": "d26c3d7c1787ac63",
+        "test-shot_noise-2-000000.tar": "91bed578d9efcb78",
     }
-    assert digests(tmp_path / "b") == golden
+    assert {name: digest[:16] for name, digest in digests(tmp_path / "b").items()} == golden
