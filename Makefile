@@ -23,6 +23,7 @@ bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks.streaming --out out/benchmarks/streaming.json
 	$(BIN)/python -m benchmarks.writing --out out/benchmarks/writing.json
 	$(BIN)/python -m benchmarks.corruptions --out out/benchmarks/corruptions.json
+	$(BIN)/python -m benchmarks.memory --out out/benchmarks/memory.json
 
 clean:
 	rm -rf .venv out
