@@ -2,19 +2,26 @@
 Pillow's.
 
 simplejpeg decodes JPEG like Pillow to the pixel (without its fast options, which do not) and
-OpenCV decodes PNG; both work without the interpreter's lock, so threads share the work. Palette
-masks stay with Pillow: OpenCV would turn ids into colours.
+OpenCV decodes PNG; both work without the interpreter's lock, so threads share the work. Images of
+one size go straight to their places in the batch. Of masks, most need only be inflated, by isal,
+which takes a fraction of Pillow's time; OpenCV would turn palette ids into colours.
 """
 
 import io
 import json
-from collections.abc import Callable, Sequence
+import operator
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import starmap
 from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 import simplejpeg
+from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,6 +29,12 @@ from artifacts.errors import BundleError
 
 Data: TypeAlias = bytes | memoryview
 Array: TypeAlias = NDArray[Any]
+Empty: TypeAlias = Callable[[tuple[int, ...]], NDArray[np.uint8]]  # an array of some shape
+
+_MAX_PIXELS = 89_478_485  # of an image; here Pillow begins to warn of decompression bombs
+_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # of every PNG, up to its width
+_PNG_HEADER = struct.Struct(">IIBBBBB")  # width, height, depth, colour, and three methods
+_GRAY, _PALETTE = 0, 3  # colour types of PNG
 
 
 def field(extension: str) -> str:
@@ -34,38 +47,170 @@ def field(extension: str) -> str:
     return name or {"cls": "label", "npy": "array", "json": "record"}.get(kind, "image")
 
 
-def decoder(extension: str) -> Callable[[Data], Any]:
-    """What turns the bytes of a member into an array, or a record.
+def _empty(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.empty(shape, np.uint8)
+
+
+def decode(
+    extension: str,
+    files: Sequence[Data],
+    pool: ThreadPoolExecutor | None,
+    threads: int,
+    empty: Empty = _empty,
+) -> Array | list[Any]:
+    """Decode one member of several samples, in order, by several threads where a pool is given.
 
     Images are (H, W, C) uint8, RGB or gray; a named PNG such as `mask.png` is (H, W), palette ids
-    as they are.
+    as they are. Where all samples have one shape and type they come as one (B, ...) array, for
+    images in memory that `empty` gives; else, and when they are records, as a list.
+
+    Raises:
+        BundleError: an image is not what its extension says, or unreasonably large.
     """
+    if not files:
+        return []
     name, _, kind = extension.rpartition(".")
-    if name and kind == "png":
-        return ids
-    return _DECODERS[kind]
+    picture = _IDS if name and kind == "png" else _PICTURES.get(kind)
+    if picture is None:
+        return _joined(_each(_OTHERS[kind], zip(files, strict=True), pool, threads))
+    batch = empty((len(files), *_reasonable(picture.shape(files[0]))))
+    places = list(batch)
+    decoded = _each(picture.decode, zip(files, places, strict=True), pool, threads)
+    if all(map(operator.is_, decoded, places)):
+        return batch
+    return _joined(decoded)
 
 
-def jpeg(data: Data) -> Array:
+def _each(
+    one: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    pool: ThreadPoolExecutor | None,
+    threads: int,
+) -> list[Any]:
+    """`one` of each tuple of arguments, in order; every thread takes the next as it comes free."""
+    if pool is None or threads < 2:
+        return list(starmap(one, arguments))
+    left = deque(enumerate(arguments))
+    done: list[Any] = [None] * len(left)
+
+    def work(_: int) -> None:
+        while left:
+            try:
+                number, given = left.popleft()
+            except IndexError:  # another thread was faster
+                return
+            done[number] = one(*given)
+
+    for _ in pool.map(work, range(threads)):
+        pass
+    return done
+
+
+def _joined(decoded: list[Any]) -> Array | list[Any]:
+    """Arrays of one shape and type as one array; anything else stays a list."""
+    if all(isinstance(one, np.ndarray) for one in decoded):
+        if len({(array.shape, array.dtype) for array in decoded}) == 1:
+            return np.stack(decoded)
+    return decoded
+
+
+def _reasonable(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a file's header claims, before there is memory for it."""
+    if shape[0] * shape[1] > _MAX_PIXELS:
+        raise BundleError(f"an image member claims to have {shape[1]}x{shape[0]} pixels")
+    return shape
+
+
+def _placed(pixels: Array, place: Array) -> Array:
+    """Pixels in their place in the batch where they fit, else a copy."""
+    if pixels.shape != place.shape or pixels.dtype != place.dtype:
+        return pixels.copy()
+    place[...] = pixels
+    return place
+
+
+def _jpeg_shape(data: Data) -> tuple[int, ...]:
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    return height, width, 3
+
+
+def _jpeg(data: Data, place: Array) -> Array:
     """RGB pixels. -> (H, W, 3) uint8."""
-    pixels: Array = simplejpeg.decode_jpeg(data)
-    return pixels
+    try:
+        pixels: Array = simplejpeg.decode_jpeg(data, buffer=place)
+    except ValueError:  # the place is too small; or the file is damaged, and this says so again
+        pixels = simplejpeg.decode_jpeg(data)
+    return place if pixels.shape == place.shape else pixels
 
 
-def png(data: Data) -> Array:
+def _png_header(data: Data) -> tuple[int, ...]:
+    """Width, height, depth, colour type, compression, filter method, interlacing."""
+    if len(data) < 33 or data[: len(_PNG_START)] != _PNG_START:
+        raise BundleError("a .png member is not a PNG")
+    return _PNG_HEADER.unpack_from(data, len(_PNG_START))
+
+
+def _png_shape(data: Data) -> tuple[int, ...]:
+    width, height, _, colour, *_ = _png_header(data)
+    return height, width, 1 if colour == _GRAY else 3
+
+
+def _png(data: Data, place: Array) -> Array:
     """RGB or gray pixels. -> (H, W, C) uint8."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint8:
         raise BundleError("a .png member is not an 8-bit PNG")
     if pixels.ndim == 2:
-        return pixels[..., None]
-    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+        return _placed(pixels[..., None], place)
+    to_rgb = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    if place.shape != (*pixels.shape[:2], 3):
+        return cv2.cvtColor(pixels, to_rgb)
+    cv2.cvtColor(pixels, to_rgb, dst=place)
+    return place
 
 
-def ids(data: Data) -> Array:
+def _ids_shape(data: Data) -> tuple[int, ...]:
+    return _png_shape(data)[:2]
+
+
+def _ids(data: Data, place: Array) -> Array:
     """Palette indices or gray values. -> (H, W) uint8."""
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        return np.array(image)
+    pixels = _plain_ids(data)
+    if pixels is None:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            pixels = np.asarray(image)
+    return _placed(pixels, place)
+
+
+def _plain_ids(data: Data) -> Array | None:
+    """The ids of a PNG of 8 bits a pixel without filter or interlacing; None for any other.
+
+    Most tools write palettes so, for a filter, which takes differences, only makes ids longer.
+    -> (H, W) uint8.
+    """
+    width, height, depth, colour, _, _, interlacing = _png_header(data)
+    if depth != 8 or colour not in (_GRAY, _PALETTE) or interlacing:
+        return None
+    size = height * (1 + width)  # a row begins with its filter's number
+    inflate = isal_zlib.decompressobj()
+    try:
+        rows = inflate.decompress(b"".join(_chunks(data, b"IDAT")), size + 1)
+    except isal_zlib.error:  # type: ignore[misc]  # its stub says a value, not a class
+        return None
+    if len(rows) != size or not inflate.eof:
+        return None
+    pixels = np.frombuffer(rows, np.uint8).reshape(height, 1 + width)
+    return None if pixels[:, 0].any() else pixels[:, 1:]
+
+
+def _chunks(data: Data, kind: bytes) -> Iterator[Data]:
+    """The contents of the chunks of one kind of a PNG."""
+    start = 8
+    while start + 12 <= len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        if data[start + 4 : start + 8] == kind:
+            yield data[start + 8 : start + 8 + length]
+        start += 12 + length
 
 
 def raw_shape(data: Data) -> tuple[int, tuple[int, int, int]]:
@@ -92,45 +237,41 @@ def raw_shape(data: Data) -> tuple[int, tuple[int, int, int]]:
 def raw(data: Data) -> Array:
     """Pixels of a binary PGM or PPM. -> (H, W, C) uint8."""
     start, shape = raw_shape(data)
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
-def class_id(data: Data) -> Array:
+def _class_id(data: Data) -> Array:
     """A class id. -> () int64."""
     return np.array(int(bytes(data)))
 
 
-def array(data: Data) -> Array:
+def _array(data: Data) -> Array:
     """An array; object arrays, which are pickles, are refused."""
     return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
 
 
-def record(data: Data) -> Any:
+def _record(data: Data) -> Any:
     """A JSON record."""
     return json.loads(bytes(data))
 
 
-_DECODERS: dict[str, Callable[[Data], Any]] = {
-    "jpg": jpeg,
-    "png": png,
-    "ppm": raw,
-    "pgm": raw,
-    "cls": class_id,
-    "npy": array,
-    "json": record,
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A type of image: its shape from the file's header, and its pixels.
+
+    `decode` gets a place in a batch, and returns that place when the pixels are there.
+    """
+
+    shape: Callable[[Data], tuple[int, ...]]
+    decode: Callable[[Data, Array], Array]
+
+
+_RAW = _Picture(lambda data: raw_shape(data)[1], lambda data, place: _placed(raw(data), place))
+_IDS = _Picture(_ids_shape, _ids)
+_PICTURES = {
+    "jpg": _Picture(_jpeg_shape, _jpeg),
+    "png": _Picture(_png_shape, _png),
+    "ppm": _RAW,
+    "pgm": _RAW,
 }
-
-
-def decode(
-    extension: str, files: Sequence[Data], pool: ThreadPoolExecutor | None, threads: int
-) -> list[Any]:
-    """Decode one member of several samples, in order, by several threads where a pool is given."""
-    one = decoder(extension)
-    if pool is None or threads < 2 or len(files) < 2:
-        return [one(data) for data in files]
-    runs = [files[i::threads] for i in range(threads)]
-    decoded: list[Any] = [None] * len(files)
-    made = pool.map(lambda run: [one(data) for data in run], runs)
-    for i, run in enumerate(made):
-        decoded[i::threads] = run
-    return decoded
+_OTHERS: dict[str, Callable[[Data], Any]] = {"cls": _class_id, "npy": _array, "json": _record}

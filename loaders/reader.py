@@ -1,5 +1,7 @@
 """Rows of a bundle in a folder become a batch of tensors."""
 
+import math
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -14,11 +16,38 @@ from artifacts.errors import BundleError
 from artifacts.index import Index
 from artifacts.members import IMAGES, RAW_IMAGE
 from artifacts.verify import shard_problem
-from loaders.decode import decode, field, raw_shape
+from loaders.decode import Array, decode, field, raw_shape
 from loaders.gather import gather
 from loaders.sampler import Rows
 
 Batch: TypeAlias = dict[str, Any]  # tensors; a list where samples differ in size or are records
+
+_SPARE = 4  # batches of about one size whose memory is kept; as many are under way at a time
+
+
+class Memory:
+    """Memory for batches, used again once nothing refers to the batch that was in it.
+
+    Fresh memory has to be cleared by the kernel, which takes a tenth of the time in which
+    photographs are decoded into it.
+    """
+
+    def __init__(self) -> None:
+        self._spare: dict[int, list[memoryview]] = {}  # by the bit length of what they were for
+
+    def empty(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """An array of bytes, whatever they are."""
+        size = math.prod(shape)
+        spare = self._spare.setdefault(size.bit_length(), [])
+        memory = spare.pop() if spare else np.empty(1 << size.bit_length(), np.uint8).data
+        whole = np.frombuffer(memory, np.uint8)  # alive as long as any view of it
+        weakref.finalize(whole, _give_back, memory, spare).atexit = False
+        return whole[:size].reshape(shape)
+
+
+def _give_back(memory: memoryview, spare: list[memoryview]) -> None:
+    if len(spare) < _SPARE:
+        spare.append(memory)
 
 
 class Reader:
@@ -50,11 +79,12 @@ class Reader:
         self._mapped = np.zeros(len(self.bundle.index), np.bool_)
         self._pixels = {e: np.zeros(len(self._mapped), np.int64) for e in self.flat}  # addresses
         self._pool: ThreadPoolExecutor | None = None
+        self._memory = Memory()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels to a worker process: neither maps nor threads."""
+        """What travels to a worker process: neither maps nor threads nor memory."""
         state = self.__dict__.copy()
-        for name in ("_maps", "_mapped", "_pixels", "_pool"):
+        for name in ("_maps", "_mapped", "_pixels", "_pool", "_memory"):
             del state[name]
         return state
 
@@ -135,7 +165,7 @@ class Reader:
         gather(self._pixels[extension][rows], images.numpy().reshape(len(rows), -1))
         return images.permute(0, 3, 1, 2)
 
-    def _decoded(self, extension: str, rows: Rows) -> list[Any]:
+    def _decoded(self, extension: str, rows: Rows) -> Array | list[Any]:
         shards = self.bundle.index.shard[rows].tolist()
         offsets = self.bundle.index.rows.offsets[extension][rows].tolist()
         lengths = self.bundle.index.rows.lengths[extension][rows].tolist()
@@ -146,7 +176,7 @@ class Reader:
         ]
         if self._pool is None and self.threads > 1:
             self._pool = ThreadPoolExecutor(self.threads)
-        return decode(extension, files, self._pool, self.threads)
+        return decode(extension, files, self._pool, self.threads, self._memory.empty)
 
 
 def members(index: Index, columns: Sequence[str]) -> list[str]:
@@ -162,19 +192,22 @@ def described(index: Index, columns: Sequence[str], rows: Rows) -> Batch:
     }
 
 
-def stacked(extension: str, decoded: Sequence[Any]) -> Any:
+def stacked(extension: str, decoded: Array | list[Any]) -> Any:
     """One member of several samples as a tensor, images channels first.
 
     Samples of different shapes stay a list of tensors, records a list.
     """
     if extension.endswith("json"):
-        return list(decoded)
-    tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in decoded]
-    if extension in IMAGES:
-        tensors = [image.permute(2, 0, 1) for image in tensors]
-    if len({tensor.shape for tensor in tensors}) > 1:
-        return tensors
-    return torch.stack(tensors)
+        return decoded
+    if isinstance(decoded, list):
+        return [_tensor(extension, array) for array in decoded]
+    return _tensor(extension, decoded)
+
+
+def _tensor(extension: str, array: Array) -> Tensor:
+    """Arrays as they are; of images, whether one or many, the channels before the rows."""
+    tensor = torch.from_numpy(array)
+    return tensor.movedim(-1, -3) if extension in IMAGES else tensor
 
 
 def _common(lengths: NDArray[np.int64]) -> int:

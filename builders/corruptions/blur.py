@@ -70,7 +70,7 @@ def glass_blur(images: Images, *, severity: float, rngs: Generators) -> Images:
 
     Severity 1..5. The reference script means to swap neighbours, but its swap of two array views
     writes the same pixel to both places, and its displacement is -1 or 0. CIFAR-10-C is made of
-    this, so it is kept: a pixel takes the colour of itself or of one above or left of it.
+    this, so it is kept: a pixel takes its own colour, or that of one above it, left of it or both.
     """
     scale, rounds = constant(_GLASS, severity)
     height, width = images.shape[1:3]
