@@ -36,4 +36,5 @@ clean:
 
 .venv/installed-bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps imagecorruptions  # it wants another OpenCV
 	touch $@
