@@ -5,7 +5,7 @@ Noise would do for raw pixels, but a codec's speed depends on what is in the pic
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.digest import whole_file
-from artifacts.manifest import Identity, Manifest
-from artifacts.shards import Payloads, Samples, write_shard
-from builders import folder as building
+import tests.bundles
+from artifacts.manifest import Manifest
+from artifacts.shards import Payloads
 from builders.sources.catalogue import open_source
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
@@ -103,25 +102,7 @@ def write_bundle(
     folder: Path, members: Mapping[str, Payloads], labels: Labels, *, samples_per_shard: int
 ) -> Manifest:
     """Write samples as a bundle, keys counting from 0."""
-    classes = [str(label) for label in range(10)]
-    source = {"kind": "made", "split": "train", "samples": len(labels), "class_names": classes}
-    recipe = {"kind": "plain", "split": "train"}
-    identity = Identity(recipe=recipe, source={**source, "sha256": ""}, inputs={}, versions={})
-    names: list[str] = []
-    with building.claim(folder, identity):
-        for samples in _runs(members, labels, samples_per_shard):
-            names.append(f"train-{len(names):06d}.tar")
-            with whole_file(folder / names[-1], partials=building.partials(folder)) as file:
-                shard, rows = write_shard(file, names[-1], [samples])
-            building.record(folder, building.Finished(shard, rows, ()))
-        manifest = building.bind(folder, identity, names, skip_bad=False)
-        building.clear(folder)
-    return manifest
-
-
-def _runs(members: Mapping[str, Payloads], labels: Labels, size: int) -> Iterator[Samples]:
-    for start in range(0, len(labels), size):
-        run = slice(start, start + size)
-        files: dict[str, Payloads] = {name: files[run] for name, files in members.items()}
-        keys: Sequence[str] = [f"{i:08d}" for i in range(start, start + len(labels[run]))]
-        yield Samples(keys, files, {"label": labels[run]})
+    keys = [f"{i:08d}" for i in range(len(labels))]
+    return tests.bundles.write_bundle(
+        folder, keys, members, {"label": labels}, samples_per_shard=samples_per_shard
+    )
