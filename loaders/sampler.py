@@ -3,13 +3,11 @@
 An epoch is an order of N samples. Two ways to share it out:
 
 * *interleaved* (local bundles): global batch g is a run of the order, and every rank takes its
-part of
-  each. What is left at any moment is the order's tail, so a state is one number, it means the
-  same to any number of ranks and workers, and R ranks with batches of B see the global batches of
-  one rank with R x B.
+  part of each. What is left at any moment is the order's tail, so a state is one number, it means
+  the same to any number of ranks and workers, and R ranks with batches of B see the global batches
+  of one rank with R x B.
 * *ranges* (bundles at an address): every reader takes a run of the order of its own, so that it
-need not
-  fetch what others read. What is left is a list of ranges.
+  need not fetch what others read. What is left is a list of ranges.
 
 In both, each sample comes exactly once in an epoch and all ranks get the same number of batches.
 """

@@ -103,6 +103,7 @@ def stream(
     *,
     split: str | None = None,
     select: Mapping[str, Value | Collection[Value]] | None = None,
+    rows: Sequence[int] | None = None,
     columns: Sequence[str] = ("label",),
     batch_size: int = 256,
     shuffle: bool = False,
@@ -134,19 +135,23 @@ def stream(
         split: refuse the bundle when it is of another split.
         select: only samples whose column has this value, or one of these:
             `{"corruption": "fog", "severity": [1, 3]}`.
-        columns: numeric index columns to deliver. batch_size: samples of one batch on one rank.
-        shuffle: another random order in every epoch, by `seed` and the epoch's number. seed: of
-        the shuffle. rank: this process's number among `world_size`. world_size: processes that
-        share the epochs. drop_last: leave out the remainder. workers: processes that read; 0
-        reads in this one, which is faster for raw images. threads: that decode in each process;
-        default: the processors here, 1 with workers. device: where the batches' tensors are; on
-        CUDA they are copied ahead from pinned memory. verify: check every shard's digest when it
-        is first needed, not only its size, and the rest of
-            the folder now.
+        rows: only these rows of the index, in this order; not together with `select`.
+        columns: numeric index columns to deliver.
+        batch_size: samples of one batch on one rank.
+        shuffle: another random order in every epoch, by `seed` and the epoch's number.
+        seed: of the shuffle.
+        rank: this process's number among `world_size`.
+        world_size: processes that share the epochs.
+        drop_last: leave out the remainder.
+        workers: processes that read; 0 reads in this one, which is faster for raw images.
+        threads: that decode in each process; default: the processors here, 1 with workers.
+        device: where the batches' tensors are; on CUDA they are copied ahead from pinned memory.
+        verify: check every shard's digest when it is first needed, not only its size, and the
+            rest of the folder now.
 
     Raises:
         BundleError: the bundle is incomplete, damaged or hostile, or lacks what is asked for.
-        ValueError: rank, world size, batch size or workers make no sense.
+        ValueError: rank, world size, batch size, workers or rows make no sense.
     """
     layout = Layout(
         batch_size=batch_size,
@@ -164,7 +169,7 @@ def stream(
         opened = _opened(Path(bundle), verify)
         manifest, index = opened.manifest, opened.index
     _check_split(manifest, split)
-    rows = selected(index, select or {})
+    wanted = selected(index, select or {}) if rows is None else _named(index, rows, select)
     for name in columns:
         _column(index, name, "biuf")
     batches: Batches
@@ -173,19 +178,21 @@ def stream(
             partial(
                 RemoteReader, address, manifest.shards, index, columns=columns, threads=threads
             ),
-            partial(shuffled_by_shard, rows, index.shard[rows], seed) if shuffle else _as_is(rows),
+            partial(shuffled_by_shard, wanted, index.shard[wanted], seed)
+            if shuffle
+            else _as_is(wanted),
             layout,
             target,
         )
     else:
         batches = LocalBatches(
-            Reader(opened, rows, columns=columns, verify=verify, threads=threads),
-            partial(shuffled, rows, seed) if shuffle else _as_is(rows),
+            Reader(opened, wanted, columns=columns, verify=verify, threads=threads),
+            partial(shuffled, wanted, seed) if shuffle else _as_is(wanted),
             layout,
             target,
         )
     order = f"{'shuffled' if shuffle else 'sequential'}{' by shard' * is_address(address)}"
-    return Stream(manifest, index, rows, batches, order=order, seed=seed)
+    return Stream(manifest, index, wanted, batches, order=order, seed=seed)
 
 
 def _as_is(rows: Rows) -> Order:
@@ -222,6 +229,14 @@ def selected(index: Index, select: Mapping[str, Value | Collection[Value]]) -> R
     if not len(rows):
         raise BundleError(f"no sample of the bundle fits {dict(select)}")
     return rows
+
+
+def _named(index: Index, rows: Sequence[int], select: object) -> Rows:
+    """Rows given by their numbers, as an array. -> (M,)."""
+    named = np.asarray(rows, np.int64)
+    if select or not len(named) or named.min() < 0 or named.max() >= len(index):
+        raise ValueError(f"rows must be some of 0..{len(index) - 1}, and given without select")
+    return named
 
 
 def _column(index: Index, name: str, kinds: str) -> Array:

@@ -38,9 +38,56 @@ class ResNet(nn.Module):
         return features
 
 
+class SmallResNet(nn.Module):
+    """Three stages of 16, 32 and 64 channels at 1, 1/2 and 1/4 of the resolution, then pooling.
+
+    The networks that He et al. made for CIFAR (section 4.2): 6 n + 2 layers with a classifier.
+    Where the shape changes, the shortcut is a 1 x 1 convolution (their option B).
+
+    Shape: ``(B, channels, H, W) -> (B, 64)``, float; any H and W of at least 1.
+    """
+
+    features = 64
+
+    def __init__(self, n: int, *, channels: int = 3) -> None:
+        """`n` blocks in each stage."""
+        super().__init__()
+        self.stem = _convolution(channels, 16, 3)
+        widths = [16] * n + [32] * n + [64] * n
+        inputs = [16, *widths]
+        self.blocks = nn.Sequential(*(_block(a, b) for a, b in zip(inputs, widths, strict=False)))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, H, W) -> (B, 64)."""
+        maps: Tensor = self.blocks(self.stem(images).relu())
+        return maps.mean(dim=(-2, -1))
+
+
+def _block(inputs: int, outputs: int) -> BasicBlock:
+    if inputs == outputs:
+        return BasicBlock(inputs, outputs)
+    return BasicBlock(inputs, outputs, 2, _convolution(inputs, outputs, 1, stride=2))
+
+
+def _convolution(inputs: int, outputs: int, size: int, *, stride: int = 1) -> nn.Sequential:
+    """A convolution that keeps H and W but for the stride, and its batch normalisation."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+
+
 def resnet18(*, channels: int = 3) -> ResNet:
     """18 layers with a classifier; 512 features."""
     return ResNet(BasicBlock, [2, 2, 2, 2], channels=channels)
+
+
+def resnet20(*, channels: int = 3) -> SmallResNet:
+    """20 layers with a classifier, for small work; 64 features."""
+    return SmallResNet(3, channels=channels)
 
 
 def resnet50(*, channels: int = 3) -> ResNet:

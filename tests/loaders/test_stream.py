@@ -182,6 +182,20 @@ def test_a_selection_holds_the_rows_with_these_values(
         stream(bundle, columns=["key"])
 
 
+def test_named_rows_come_in_their_order_and_no_others(bundle: Path) -> None:
+    wanted = [7, 3, 22, 0, 11]
+    assert rows(stream(bundle, rows=wanted, batch_size=2)) == wanted
+    mixed = stream(bundle, rows=wanted, batch_size=2, shuffle=True)
+    assert sorted(rows(mixed)) == sorted(wanted)
+    with pytest.raises(ValueError, match="has rows"):
+        stream(bundle, rows=[7, 3]).load_state_dict(mixed.state_dict())
+    for wrong in ([], [-1], [N]):
+        with pytest.raises(ValueError, match=r"some of 0\.\.22"):
+            stream(bundle, rows=wrong)
+    with pytest.raises(ValueError, match="without select"):
+        stream(bundle, rows=[1], select={"label": 1})
+
+
 def test_what_makes_no_sense_is_refused(bundle: Path) -> None:
     with pytest.raises(ValueError, match="rank is 2"):
         stream(bundle, rank=2, world_size=2)

@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from models.resnet import ResNet, resnet18, resnet50
+from models.resnet import ResNet, SmallResNet, resnet18, resnet20, resnet50
 
 
 def parameters(module: nn.Module) -> int:
@@ -19,10 +19,12 @@ def parameters(module: nn.Module) -> int:
     [
         (resnet18, 512, 11_168_832, 11_173_962),  # the sizes that CIFAR versions report
         (resnet50, 2048, 23_500_352, 23_520_842),
+        # 269,722 with shortcuts without parameters; two of them and their norms are 2,752 more
+        (resnet20, 64, 269_722 - 650 + 2_752, 269_722 + 2_752),
     ],
 )
 def test_sizes_are_the_published_ones(
-    make: Callable[[], ResNet], features: int, alone: int, with_ten_classes: int
+    make: Callable[[], ResNet | SmallResNet], features: int, alone: int, with_ten_classes: int
 ) -> None:
     with torch.device("meta"):
         encoder = make()
@@ -37,6 +39,19 @@ def test_any_channels_and_any_size_become_features(shape: tuple[int, ...]) -> No
     features = encoder(torch.randn(shape))
     assert features.shape == (shape[0], encoder.features)
     assert features.isfinite().all()
+
+
+def test_the_small_network_is_the_plain_one_of_the_paper() -> None:
+    encoder = resnet20(channels=1).eval()
+    convolutions = [
+        m for m in encoder.modules() if isinstance(m, nn.Conv2d) and m.kernel_size[0] == 3
+    ]
+    assert len(convolutions) == 19  # and the classifier makes 20
+    maps: list[torch.Size] = []
+    encoder.blocks.register_forward_hook(lambda module, inputs, output: maps.append(output.shape))
+    assert encoder(torch.rand(2, 1, 32, 28)).shape == (2, 64)
+    assert maps == [torch.Size([2, 64, 8, 7])]
+    assert encoder(torch.rand(3, 1, 1, 1)).isfinite().all()
 
 
 def test_bottlenecks_give_features_too() -> None:

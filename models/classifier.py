@@ -1,0 +1,80 @@
+"""A classifier of images: normalisation, an encoder, and a head that sees the features of a batch.
+
+Normalisation is part of the model, so whoever corrupts or attacks an image does so in [0, 1].
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from torch import Tensor, nn, tensor
+
+from models.resnet import ResNet, SmallResNet, resnet18, resnet20, resnet50
+from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
+from models.wide_resnet import WideResNet
+
+Encoder: TypeAlias = ResNet | SmallResNet | WideResNet  # each says how many `features` it makes
+
+ENCODERS: Mapping[str, Callable[[int], Encoder]] = {
+    "resnet18": lambda channels: resnet18(channels=channels),
+    "resnet20": lambda channels: resnet20(channels=channels),
+    "resnet50": lambda channels: resnet50(channels=channels),
+    "wrn-28-10": lambda channels: WideResNet(channels=channels),
+}
+
+
+class Classifier(nn.Module):
+    """Computes head(encoder((x - mean) / std)).
+
+    Shape: ``(B, channels, H, W)``, float in [0, 1] ``-> (B, C)`` logits.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: LinearHead | SimilarityGraphHead,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        """`mean` and `std` have a number for each channel, or one for all."""
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.register_buffer("mean", tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", tensor(std).view(-1, 1, 1))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, channels, H, W) -> (B, F)."""
+        features: Tensor = self.encoder((images - self.mean) / self.std)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of a batch whose images may see each other. (B, channels, H, W) -> (B, C)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+def classifier(
+    encoder: str,
+    graph: GraphConfig | None,
+    *,
+    channels: int,
+    classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Classifier:
+    """A classifier with fresh weights: a similarity graph over the batch, or none (the baseline).
+
+    Raises:
+        KeyError: there is no such encoder.
+    """
+    encode = ENCODERS[encoder](channels)
+    head: LinearHead | SimilarityGraphHead
+    if graph is None:
+        head = LinearHead(encode.features, classes)
+    else:
+        head = SimilarityGraphHead(encode.features, classes, graph)
+    return Classifier(encode, head, mean=mean, std=std)
