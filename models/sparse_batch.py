@@ -1,0 +1,129 @@
+"""Many sparse networks at once: their graphs, side by side, are one graph.
+
+A layer of all networks is one weighted sum of rows, nothing is padded, and there are as many
+operations as for the deepest network alone. The members' parameters are rows of shared tensors,
+one member after another, so one step of an optimizer that treats each number by itself (Adam, SGD)
+is a step of each.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.sparse import SparseNetwork
+from models.sparse_hidden import HiddenGraph
+
+
+class SparseNetworks(nn.Module):
+    """Computes what each of M networks would alone; their graphs may differ in every way.
+
+    No gradient flows from one member to another if the loss is a sum over members, such as that
+    of `cross_entropies`. To clip the norm of all gradients together would mix them.
+
+    Shape: ``(B, inputs) -> (M, B, outputs)``, one batch for all (much less work), or
+    ``(M, B, inputs) -> (M, B, outputs)``, each its own.
+    """
+
+    source_slots: Tensor
+    sink_slots: Tensor
+
+    def __init__(self, networks: Sequence[SparseNetwork]) -> None:
+        """Copies the networks, with the weights that they have now.
+
+        Raises:
+            ValueError: there are none, or they differ in inputs, outputs, dtype or device.
+        """
+        super().__init__()
+        kinds = {_kind(network) for network in networks}
+        if len(kinds) != 1:
+            raise ValueError(f"the networks are of {len(kinds)} kinds {sorted(kinds)}, not of one")
+        graphs = [network.hidden for network in networks]
+        self.sizes = [len(graph.bias) for graph in graphs]
+        self.num_edges = [len(graph.edges) for graph in graphs]
+        self.num_sources = [len(graph.sources) for graph in graphs]
+        self.num_sinks = [len(graph.sinks) for graph in graphs]
+        self.hidden = _side_by_side(graphs, self.sizes)
+        with torch.no_grad():
+            self.input_weight = nn.Parameter(torch.cat([n.input.weight for n in networks]))
+            self.output_weight = nn.Parameter(torch.cat([n.output.weight.T for n in networks]))
+            self.output_bias = nn.Parameter(torch.stack([n.output.bias for n in networks]))
+        for name, counts in {"source": self.num_sources, "sink": self.num_sinks}.items():
+            slots = _slots(counts).to(self.input_weight.device)
+            self.register_buffer(f"{name}_slots", slots, persistent=False)
+
+    def __len__(self) -> int:
+        """M."""
+        return len(self.sizes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits. (B, inputs) or (M, B, inputs) -> (M, B, outputs); B may be 0."""
+        if inputs.ndim == 2:
+            drive = self.input_weight @ inputs.T
+        else:
+            weight = self._padded(self.input_weight, self.source_slots, self.num_sources)
+            drive = (weight @ inputs.mT).flatten(0, 1).index_select(0, self.source_slots)
+        sinks = self._padded(self.hidden(drive), self.sink_slots, self.num_sinks)
+        weight = self._padded(self.output_weight, self.sink_slots, self.num_sinks)
+        logits: Tensor = torch.baddbmm(self.output_bias.unsqueeze(1), sinks.mT, weight)
+        return logits
+
+    def _padded(self, rows: Tensor, slots: Tensor, counts: Sequence[int]) -> Tensor:
+        """Rows of all members as a block for each, zeros below. (R, D) -> (M, max(counts), D)."""
+        empty = rows.new_zeros(len(self) * max(counts), rows.shape[1])
+        return empty.index_copy(0, slots, rows).view(len(self), max(counts), -1)
+
+    @torch.no_grad()
+    def member(self, index: int) -> SparseNetwork:
+        """A network with a copy of the weights of member `index`, which may be negative."""
+        index = range(len(self))[index]
+        edges = self.hidden.edges.split(self.num_edges)[index] - sum(self.sizes[:index])
+        outputs = self.output_bias.shape[1]
+        inputs = self.input_weight.shape[1]
+        network = SparseNetwork(edges, self.sizes[index], inputs=inputs, outputs=outputs)
+        network = network.to(self.input_weight).train(self.training)
+        sources, sinks = self.num_sources, self.num_sinks
+        network.hidden.weight.copy_(self.hidden.weight.split(self.num_edges)[index])
+        network.hidden.bias.copy_(self.hidden.bias.split(self.sizes)[index])
+        network.input.weight.copy_(self.input_weight.split(sources)[index])
+        network.output.weight.copy_(self.output_weight.split(sinks)[index].T)
+        network.output.bias.copy_(self.output_bias[index])
+        return network
+
+
+def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """Each member's mean over its batch; their sum is a loss for all.
+
+    (M, B, outputs), (B,) or (M, B) int64 -> (M,).
+
+    >>> cross_entropies(torch.zeros(3, 2, 10), torch.tensor([4, 7])).tolist()
+    [2.302..., 2.302..., 2.302...]
+    """
+    labels = labels.expand(logits.shape[:2])
+    each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    return each.view_as(labels).mean(dim=1)
+
+
+def _kind(network: SparseNetwork) -> tuple[int, int, str, str]:
+    weight = network.input.weight
+    outputs = network.output.out_features
+    return network.input.in_features, outputs, str(weight.dtype), str(weight.device)
+
+
+def _side_by_side(graphs: Sequence[HiddenGraph], sizes: Sequence[int]) -> HiddenGraph:
+    """One graph of all. The nodes of the next follow those of the last; their order is kept."""
+    first = [sum(sizes[:index]) for index in range(len(sizes))]
+    edges = [graph.edges + start for graph, start in zip(graphs, first, strict=True)]
+    union = HiddenGraph(torch.cat(edges), sum(sizes)).to(graphs[0].weight)
+    with torch.no_grad():
+        union.weight.copy_(torch.cat([graph.weight for graph in graphs]))
+        union.bias.copy_(torch.cat([graph.bias for graph in graphs]))
+    return union
+
+
+def _slots(counts: Sequence[int]) -> Tensor:
+    """Where the rows of each member go in blocks of equal height. -> (sum(counts),) int64."""
+    height = max(counts)
+    blocks = [torch.arange(count) + height * index for index, count in enumerate(counts)]
+    return torch.cat(blocks)
