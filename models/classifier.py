@@ -22,27 +22,16 @@ ENCODERS: Mapping[str, Callable[[int], Encoder]] = {
 }
 
 
-class Classifier(nn.Module):
-    """Computes head(encoder((x - mean) / std)).
-
-    Shape: ``(B, channels, H, W)``, float in [0, 1] ``-> (B, C)`` logits.
-    """
+class NormalisedEncoder(nn.Module):
+    """Computes encoder((x - mean) / std): what every model of images in [0, 1] begins with."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        head: LinearHead | SimilarityGraphHead,
-        *,
-        mean: Sequence[float],
-        std: Sequence[float],
-    ) -> None:
+    def __init__(self, encoder: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> None:
         """`mean` and `std` have a number for each channel, or one for all."""
         super().__init__()
         self.encoder = encoder
-        self.head = head
         self.register_buffer("mean", tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", tensor(std).view(-1, 1, 1))
 
@@ -50,6 +39,25 @@ class Classifier(nn.Module):
         """(B, channels, H, W) -> (B, F)."""
         features: Tensor = self.encoder((images - self.mean) / self.std)
         return features
+
+
+class Classifier(NormalisedEncoder):
+    """Computes head(encoder((x - mean) / std)).
+
+    Shape: ``(B, channels, H, W)``, float in [0, 1] ``-> (B, C)`` logits.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: LinearHead | SimilarityGraphHead,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        """`mean` and `std` have a number for each channel, or one for all."""
+        super().__init__(encoder, mean=mean, std=std)
+        self.head = head
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of a batch whose images may see each other. (B, channels, H, W) -> (B, C)."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import torch
-from torch import Tensor, nn, tensor
+from torch import Tensor, nn
 
-from models.classifier import Encoder
+from models.classifier import Encoder, NormalisedEncoder
 from models.cross_attention import GraphAttention, ProxySet, TransformerAttention
 from models.imagenet_resnet import ImageNetResNet
 from models.proxy_aggregation import (
@@ -144,15 +144,12 @@ class CNN2GraphHead(nn.Module):
         return Joint(*(Nodes(*both) for both in zip(embeddings, logits, strict=True)))
 
 
-class CNN2Graph(nn.Module):
+class CNN2Graph(NormalisedEncoder):
     """Computes head(encoder((x - mean) / std)): CNN2GNN, CNN2Transformer or an isotropic one.
 
     A step of training takes `joint`. To evaluate, `prepare` the anchors once, and call the model
     with what came out. Images are (B, channels, H, W), float in [0, 1].
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -163,16 +160,8 @@ class CNN2Graph(nn.Module):
         std: Sequence[float],
     ) -> None:
         """`mean` and `std` have a number for each channel, or one for all."""
-        super().__init__()
-        self.encoder = encoder
+        super().__init__(encoder, mean=mean, std=std)
         self.head = head
-        self.register_buffer("mean", tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", tensor(std).view(-1, 1, 1))
-
-    def features(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) -> (B, F)."""
-        features: Tensor = self.encoder((images - self.mean) / self.std)
-        return features
 
     @torch.no_grad()
     def prepare(self, anchors: Tensor) -> ProxySet:
