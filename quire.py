@@ -192,7 +192,6 @@ def demo(out: Path = Path("out/demo")) -> int:
 
 _COMMANDS: dict[str, Callable[..., int]] = {
     "sources": sources,
-    "build": _build,
     "verify": verify_command,
     "rebuild": rebuild,
     "show": show,
@@ -200,10 +199,50 @@ _COMMANDS: dict[str, Callable[..., int]] = {
 }
 
 
+def _build_commands() -> dict[str, Callable[..., int]]:
+    """Build a bundle, or go on with a build that was stopped."""
+    from builders.recipes import RECIPES
+
+    return {kind: _build_command(recipe) for kind, recipe in RECIPES.items()}
+
+
+def _train_commands() -> dict[str, Callable[..., int]]:
+    """Train a model on a bundle, or go on with a run that was stopped."""
+    from train.commands import train_commands
+
+    return train_commands(_progress)
+
+
+def _evaluate_command() -> Callable[..., int]:
+    """Measure trained models on every cell of a bundle, with intervals over runs."""
+    from train.commands import evaluate_command
+
+    return evaluate_command(_progress)
+
+
+def _study_command() -> Callable[..., int]:
+    """Carry out a table or a figure of a paper: our numbers beside the paper's."""
+    from train.commands import study_command
+
+    return study_command(_progress)
+
+
+_MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options are slow to import
+    "build": _build_commands,
+    "train": _train_commands,
+    "evaluate": _evaluate_command,
+    "study": _study_command,
+}
+_ORDER = (
+    *("sources", "build", "verify", "rebuild", "show"),
+    *("train", "evaluate", "study", "demo"),
+)
+
+
 @contextmanager
 def _progress(unit: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on the terminal; nothing where there is none."""
-    if not sys.stderr.isatty():
+    """A progress bar on the terminal; nothing where there is none, or another rank has it."""
+    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
         yield None
         return
     from rich.console import Console
@@ -236,13 +275,14 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     import tyro
 
-    commands, prog = _COMMANDS, "quire"
-    if arguments[:1] == ["build"]:
-        from builders.recipes import RECIPES
-
-        commands = {kind: _build_command(recipe) for kind, recipe in RECIPES.items()}
-        arguments, prog = arguments[1:], "quire build"
-    return int(tyro.extras.subcommand_cli_from_dict(commands, prog=prog, args=arguments))
+    name = arguments[0] if arguments else ""
+    if name not in _MADE:
+        commands = {name: (_COMMANDS | _MADE)[name] for name in _ORDER}
+        return int(tyro.extras.subcommand_cli_from_dict(commands, prog="quire", args=arguments))
+    made = _MADE[name]()
+    if callable(made):
+        return int(tyro.cli(made, prog=f"quire {name}", args=arguments[1:]))
+    return int(tyro.extras.subcommand_cli_from_dict(made, prog=f"quire {name}", args=arguments[1:]))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ QuireError
 ├── SourceError      a raw dataset is not what it was said to be
 ├── RecipeError      a recipe that cannot be built, or not from this source
 ├── BuildError       a build that cannot start or go on in this folder
-└── BundleError      a bundle is damaged, hostile, or of another format
+├── BundleError      a bundle is damaged, hostile, or of another format
+└── RunError         a training run cannot start, go on or be measured
 """
 
 
@@ -26,3 +27,7 @@ class BuildError(QuireError):
 
 class BundleError(QuireError):
     """A bundle is damaged, hostile, incomplete or of another format."""
+
+
+class RunError(QuireError):
+    """A training run cannot start, go on or be measured."""

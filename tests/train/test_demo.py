@@ -46,7 +46,7 @@ def test_the_bundle_has_every_cell_and_is_sound(walked: Walked) -> None:
 
 def test_each_step_is_told_in_order(walked: Walked) -> None:
     steps = list(dict.fromkeys(line.partition(":")[0] for line in walked.said))
-    assert steps == ["build", "verify", "rebuild", "stream", "compare"]
+    assert steps == ["build", "verify", "rebuild", "stream", "compare", "train"]
     assert any("3,960 images in 11 shards" in line for line in walked.said)
     assert any("each sample exactly once" in line for line in walked.said)
     assert any("3 shuffled epochs of 16 batches in 3 different" in line for line in walked.said)

@@ -1,0 +1,164 @@
+"""Every study runs at its smallest scale, whole."""
+
+import csv
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artifacts.errors import RunError
+from train.report import shown
+from train.running import Running
+from train.studies.catalogue import STUDIES
+from train.studies.conduct import Place, conduct, missing
+from train.studies.grid import Grid
+from train.studies.study import Layout, Scale, Study
+
+ROOT = Path(__file__).parents[3]
+QUIET = Running(tensorboard=False, checkpoint_seconds=1e9)
+
+
+def place_in(out: Path, said: list[str], **sources: str) -> Place:
+    return Place(out=out, sources=sources, running=QUIET, say=said.append)
+
+
+@pytest.fixture(scope="session")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the studies share bundles and runs."""
+    return tmp_path_factory.mktemp("studies")
+
+
+def cells_of(grid: Grid) -> Iterator[tuple[str, str]]:
+    return ((row, column) for row in grid.rows for column in grid.columns)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_runs_whole_and_shows_all_that_it_measured(name: str, out: Path) -> None:
+    study, said = STUDIES[name], list[str]()
+    layout = conduct(name, study, "smoke", place_in(out, said))
+    trials = study.trials("smoke")
+    folder = out / f"{name}-smoke"
+    measured = rows_of(folder / "measured.csv")
+    seeds = study.seeds["smoke"]
+    assert {(r["row"], r["column"], r["seed"]) for r in measured} == {
+        (trial.row, trial.column, str(seed)) for trial in trials for seed in range(seeds)
+    }
+    for line in measured:
+        assert 0 <= int(line["correct"]) <= int(line["images"])
+        accuracy = 100 * int(line["correct"]) / int(line["images"])
+        assert float(line["accuracy"]) == pytest.approx(accuracy)
+    means = {float(line["accuracy"]) for line in measured}
+    tables = sorted(folder.glob("table*.csv"))
+    assert len(tables) == len(layout.grids)
+    listed = [line for table in tables for line in rows_of(table)]
+    values = {float(value) for line in listed for value in line["values"].split()}
+    assert values == means  # nothing measured is left out, nothing shown was not measured
+    for grid in layout.grids:
+        assert any(grid.values.get(cell) for cell in cells_of(grid))
+        assert all(len(found) in (0, seeds) for found in grid.values.values())
+    page = (folder / "report.html").read_text()
+    assert shown(study.title) in page and study.paper.replace("&", "&amp;") in page
+    assert (folder / "figure.png").exists() == bool(layout.panels)
+    assert len(said) >= len(trials) * seeds
+
+
+def test_what_is_finished_is_used_again(out: Path) -> None:
+    said = list[str]()
+    conduct("mbsg-table3", STUDIES["mbsg-table3"], "smoke", place_in(out, said))
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/*.safetensors")}
+    tables = (out / "mbsg-table3-smoke" / "table.csv").read_bytes()
+    conduct("mbsg-table3", STUDIES["mbsg-table3"], "smoke", place_in(out, said))
+    conduct("mbsg-table2", STUDIES["mbsg-table2"], "smoke", place_in(out, said))
+    after = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/*.safetensors")}
+    assert before and all(after[path] == time for path, time in before.items())
+    assert (out / "mbsg-table3-smoke" / "table.csv").read_bytes() == tables
+
+
+def test_studies_share_runs(out: Path) -> None:
+    """The model of Table 1 with dropped features is that of Table 2 with k = 16."""
+    for name in ("mbsg-table1", "mbsg-table2"):
+        conduct(name, STUDIES[name], "smoke", place_in(out, []))
+    runs = {
+        name: {line["run"] for line in rows_of(out / f"{name}-smoke" / "measured.csv")}
+        for name in ("mbsg-table1", "mbsg-table2")
+    }
+    assert len(runs["mbsg-table1"] & runs["mbsg-table2"]) == 2  # MBSG and Attn-MBSG
+
+
+def test_trials_without_their_data_are_left_out_and_said_to_be(tmp_path: Path) -> None:
+    table1 = STUDIES["mbsg-table1"]
+    with pytest.raises(RunError, match=r"cifar10:PATH .*cifar100:PATH .*mit67:PATH"):
+        conduct("mbsg-table1", table1, "full", place_in(tmp_path, []))
+    assert not list(tmp_path.iterdir())
+    trials = table1.trials("full")
+    assert {trial.column for trial in trials} == {"cifar10", "cifar100", "mit67"}
+    assert missing(trials[0], {}) == {"cifar10"}
+    mixed = dataclasses.replace(
+        table1, trials=lambda scale: [table1.trials("smoke")[0], trials[-1]]
+    )
+    said = list[str]()
+    conduct("mixed", mixed, "smoke", place_in(tmp_path, said))
+    assert said[0] == "left out: what reads mit67, as no source of it is given"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("scale", ["smoke", "small", "full"])
+def test_a_study_is_sound_at_every_scale(name: str, scale: Scale) -> None:
+    study = STUDIES[name]
+    trials = study.trials(scale)
+    places = [(trial.row, trial.column) for trial in trials]
+    assert len(set(places)) == len(places)
+    assert study.seeds[scale] >= 1
+    if scale == "full":  # the paper's setting
+        assert study.seeds[scale] == 5
+        assert {trial.config.encoder for trial in trials} == {"resnet50"}
+        assert {trial.config.epochs for trial in trials} == {500}
+
+
+def test_the_paper_is_set_beside_what_is_measured(out: Path) -> None:
+    layout: Layout = conduct("mbsg-table2", STUDIES["mbsg-table2"], "smoke", place_in(out, []))
+    (grid,) = layout.grids
+    assert grid.paper["MBSG (dropfeat)", "k=16"] == 95.24
+    assert grid.paper["Attn-MBSG (dropfeat)", "k=256"] == 93.52
+    assert len(grid.paper) == 16
+
+
+def test_a_study_is_a_small_file() -> None:
+    for path in (ROOT / "train" / "studies").glob("mbsg_*.py"):
+        assert len(path.read_text().splitlines()) < 150, path.name
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "quire", "study"]
+    done = subprocess.run(
+        [*command, "mbsg-table3", "--out", str(tmp_path), "--no-tensorboard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "accuracy (%) by batch size" in done.stdout and "94.34" in done.stdout
+    done = subprocess.run(
+        [*command, "mbsg-table3", "--scale", "small", "--out", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "quire: mbsg-table3 at scale small reads data that is not at hand"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_names_are_those_of_the_studies() -> None:
+    assert all(isinstance(study, Study) for study in STUDIES.values())
+    assert len({study.paper for study in STUDIES.values()}) == len(STUDIES)

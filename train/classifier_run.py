@@ -1,0 +1,174 @@
+"""What a run of `quire train classify` is: its configuration, and the model that belongs to it."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from artifacts.errors import RunError
+from loaders.stream import Stream, stream
+from models.classifier import Classifier, classifier
+from models.similarity_graph import GraphConfig
+from train.checkpoint import load_weights
+from train.running import Precision
+from train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
+
+Encoder: TypeAlias = Literal["resnet18", "resnet20", "resnet50", "wrn-28-10"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classify:
+    """Train a classifier of images. The defaults are the paper's setting for CIFAR-10.
+
+    Mondal, Jain & Siddiqi 2021 (MBSG); schedule and augmentation are those of the code whose
+    numbers the authors reproduce (SupContrast).
+    """
+
+    method: ClassVar[str] = "classify"
+
+    encoder: Encoder = "resnet50"
+    """What makes features of an image."""
+    head: Literal["linear", "graph"] = "graph"
+    """What makes logits of features: a linear layer (the baseline), or a similarity graph."""
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    epochs: int = 500
+    """Times that every image is seen."""
+    batch_size: int = 256
+    """Images in a batch, over all ranks together: the nodes of a graph."""
+    lr: float = 0.2
+    """Learning rate of SGD, before it falls."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 1e-4
+    """Weight decay of every parameter."""
+    milestones: tuple[float, ...] = (0.7, 0.8, 0.9)
+    """Parts of the run after which the learning rate falls: 350, 400 and 450 of 500 epochs."""
+    gamma: float = 0.1
+    """What the learning rate is multiplied by when it falls."""
+    warmup: float = 0.0
+    """Part of the run in which the learning rate rises from 0.01; 0.02 for batches above 256."""
+    crop: tuple[float, float] = (0.2, 1.0)
+    """Areas of the random crops, which are resized to the whole; 1 1 leaves images whole."""
+    flip: bool = True
+    """Flip every second image horizontally; not for digits and letters."""
+    mean: tuple[float, ...] = ()
+    """What images are normalised by, for each channel, in [0, 1]; default: measured."""
+    std: tuple[float, ...] = ()
+    """Standard deviations that go with mean."""
+    images: int | None = None
+    """Train on so many images, chosen at random once and for all; default: all."""
+    precision: Precision = "auto"
+    """bfloat16 autocast or not; auto: on a GPU, but not on a CPU."""
+    seed: int = 0
+    """Seed of the weights, the order, the augmentation and the dropped features."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is wrong whatever the data.
+
+        Raises:
+            RunError: a field is out of range.
+        """
+        for name in ("epochs", "batch_size", "images"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise RunError(f"{name} is {value}; it must be at least 1")
+        if not 0 < self.crop[0] <= self.crop[1] <= 1:
+            raise RunError(f"crop is {self.crop}; it must be two parts of 1, the smaller first")
+        if len(self.mean) != len(self.std) or not all(std > 0 for std in self.std):
+            raise RunError("mean and std must have a number for each channel, std above 0")
+
+
+def learning_rate(config: Classify, progress: float) -> float:
+    """The learning rate at a moment of the run, in [0, 1).
+
+    >>> [learning_rate(Classify(), epoch / 500) for epoch in (0, 349, 350)]
+    [0.2, 0.2, 0.020000000000000004]
+    """
+    if progress < config.warmup:
+        return 0.01 + (config.lr - 0.01) * progress / config.warmup
+    return config.lr * config.gamma ** sum(progress >= milestone for milestone in config.milestones)
+
+
+def described(config: Classify, data: str, batches: Stream) -> tuple[Classify, Run]:
+    """The configuration with every default that hangs on the data spelled out, and its record.
+
+    Raises:
+        RunError: the data cannot be trained on with it.
+    """
+    classes = batches.manifest.identity.source.get("class_names")
+    if not classes:
+        raise RunError(f"{data} names no classes")
+    every = stream(data, rows=batches.rows.tolist())  # not this rank's part alone
+    images = next(iter(every))["image"]
+    if not isinstance(images, Tensor):
+        raise RunError(f"{data} has images of different sizes; training needs one size")
+    channels = images.shape[1]
+    if not config.mean:
+        mean, std = statistics(every)
+        config = replace(config, mean=mean, std=std)
+    if len(config.mean) not in (1, channels):
+        raise RunError(f"mean has {len(config.mean)} numbers; the images have {channels} channels")
+    record = to_record(config)
+    if config.head == "linear":
+        del record["graph"]
+    return config, Run(
+        method=config.method,
+        config=record,
+        bundle=batches.state_dict()["bundle"],
+        classes=tuple(map(str, classes)),
+        channels=channels,
+        data=data if "://" in data else str(Path(data).absolute()),
+    )
+
+
+def statistics(batches: Stream) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over an epoch, in [0, 1]; four decimals.
+
+    Raises:
+        RunError: all pixels of a channel are nearly the same.
+    """
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for batch in batches:
+        images = batch["image"].double()
+        count += images.numel() // images.shape[1]
+        total = total + images.sum(dim=(0, 2, 3)).cpu()
+        squares = squares + images.square().sum(dim=(0, 2, 3)).cpu()
+    mean = total / count
+    std = (squares / count - mean.square()).clamp(min=0).sqrt()
+    if not (std > 0.02).all():
+        raise RunError("a channel of the images is nearly constant: name mean and std")
+    return _rounded(mean / 255), _rounded(std / 255)
+
+
+def _rounded(values: Tensor) -> tuple[float, ...]:
+    return tuple(round(value, 4) for value in values.tolist())
+
+
+def build_model(config: Classify, run: Run) -> Classifier:
+    """The model of a run, with fresh weights."""
+    return classifier(
+        config.encoder,
+        config.graph if config.head == "graph" else None,
+        channels=run.channels,
+        classes=len(run.classes),
+        mean=config.mean,
+        std=config.std,
+    )
+
+
+def trained(folder: Path) -> tuple[Run, Classify, Classifier]:
+    """A finished run: its record, its configuration and its model, in evaluation mode.
+
+    Raises:
+        RunError: there is none, it is not finished, of another method, or damaged.
+    """
+    run = read_run(folder)
+    if run.method != Classify.method:
+        raise RunError(f"{folder} is a run of {run.method}, not of {Classify.method}")
+    if not is_finished(folder):
+        raise RunError(f"{folder} is not finished: train it again to go on where it stopped")
+    config: Classify = config_of(run, Classify)
+    model = build_model(config, run)
+    load_weights(folder / MODEL, model)
+    return run, config, model.eval()

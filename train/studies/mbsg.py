@@ -1,0 +1,112 @@
+"""What the studies of mini-batch similarity graphs share: the models, the data, the settings.
+
+Mondal, Jain & Siddiqi, *Mini-batch Similarity Graphs for Robust Image Classification* (2021).
+
+`full` is the paper's setting. `small` is CIFAR-10 for a CPU: 10,000 training images, ResNet-18, a
+few epochs of batches of 128 (a row of the paper's Table 3) with milder crops, as the paper's want
+hundreds of epochs. `smoke` is the embedded digits, and shows that everything fits together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from builders.corrupted import Corrupted
+from models.similarity_graph import GraphConfig
+from train.classifier_run import Classify
+from train.evaluate import Evaluate
+from train.studies.grid import Grid
+from train.studies.study import Bundled, Layout, Results, Scale, Trial
+
+BASELINE = "baseline"
+VARIANTS: Mapping[str, GraphConfig | None] = {
+    BASELINE: None,
+    "MBSG (concat)": GraphConfig(combine="concat"),
+    "MBSG (sum)": GraphConfig(combine="sum"),
+    "MBSG (dropfeat)": GraphConfig(combine="dropfeat"),
+    "Attn-MBSG (concat)": GraphConfig(combine="concat", attention=True),
+    "Attn-MBSG (sum)": GraphConfig(combine="sum", attention=True),
+    "Attn-MBSG (dropfeat)": GraphConfig(combine="dropfeat", attention=True),
+}
+
+DROPFEAT = ("MBSG (dropfeat)", "Attn-MBSG (dropfeat)")  # the models of Tables 2 and 3
+DIGITS = "digits:"  # embedded, what `smoke` reads in place of any dataset
+
+_SETTINGS: Mapping[Scale, Classify] = {
+    "smoke": Classify(
+        encoder="resnet20",
+        epochs=2,
+        batch_size=64,
+        lr=0.05,
+        warmup=0.1,
+        crop=(0.7, 1.0),
+        flip=False,
+    ),
+    "small": Classify(
+        encoder="resnet18",
+        epochs=4,
+        batch_size=128,
+        lr=0.05,
+        warmup=0.1,  # without it the first tenth of so short a run is lost
+        crop=(0.5, 1.0),
+        images=10_000,
+        precision="bfloat16",
+    ),
+    "full": Classify(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)),
+}
+
+
+def setting(scale: Scale, graph: GraphConfig | None) -> Classify:
+    """How a model is trained at a scale; without a graph, the baseline."""
+    config = _SETTINGS[scale]
+    return replace(config, head="linear") if graph is None else replace(config, graph=graph)
+
+
+def dataset(scale: Scale, name: str = "cifar10") -> str:
+    """The dataset that is read at a scale."""
+    return DIGITS if scale == "smoke" else name
+
+
+def clean(scale: Scale, split: str, name: str = "cifar10") -> Bundled:
+    """The images of a split as they are."""
+    return Bundled(dataset=dataset(scale, name), recipe=Corrupted(split=split, corruptions=()))
+
+
+def notes(scale: Scale) -> tuple[str, ...]:
+    """What has to be known of the numbers of a scale before they are held against the paper's."""
+    return {
+        "smoke": (
+            "Measured on 8 x 8 digits after one epoch, to show that the parts fit together.",
+        ),
+        "small": (
+            "Measured with ResNet-18 after 5 epochs of 10,000 images; the paper's models are"
+            " ResNet-50 after 500 epochs of 50,000.",
+        ),
+        "full": (),
+    }[scale]
+
+
+def ablation_trial(scale: Scale, row: str, column: str, config: Classify) -> Trial:
+    """A model of Table 2 or 3: trained on CIFAR-10, measured on mini-batches of test images."""
+    return Trial(
+        row=row,
+        column=column,
+        config=config,
+        data=clean(scale, "train"),
+        tests=((clean(scale, "test"), Evaluate(settings=("inductive",))),),
+    )
+
+
+def ablation(
+    results: Results, title: str, paper: Mapping[str, Sequence[float]], *columns: str
+) -> Layout:
+    """Table 2 or 3: its rows of numbers, beside ours."""
+    cells = [(row, column) for row in paper for column in columns]
+    numbers = [number for row in paper.values() for number in row]
+    grid = Grid(
+        title=title,
+        values={cell: results.values(cell, "inductive") for cell in cells},
+        rows=tuple(paper),
+        columns=columns,
+        paper=dict(zip(cells, numbers, strict=True)),
+    )
+    return Layout(grids=(grid,), notes=notes(results.scale))
