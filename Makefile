@@ -24,6 +24,8 @@ bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks.writing --out out/benchmarks/writing.json
 	$(BIN)/python -m benchmarks.corruptions --out out/benchmarks/corruptions.json
 	$(BIN)/python -m benchmarks.memory --out out/benchmarks/memory.json
+	$(BIN)/python -m benchmarks.training --out out/benchmarks/training.json
+	$(BIN)/python -m benchmarks.graph_properties --out out/benchmarks/graph_properties.json
 
 clean:
 	rm -rf .venv out

@@ -24,6 +24,7 @@ from artifacts.verify import verify
 from benchmarks import bundles, loading, streaming, writing
 from benchmarks.timing import Contender, Table, Timing, measure, on_cores, write_report
 from tests.builders.real_data import real_data
+from train.studies.mbsg import VARIANTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -219,3 +220,22 @@ def test_the_same_command_works_without_the_whole(capsys: pytest.CaptureFixture[
         streaming.main(["--help"])
     assert stopped.value.code == 0
     assert "--photographs" in capsys.readouterr().out
+
+
+def test_graph_properties_writes_both_tables(tmp_path: Path) -> None:
+    sizes = ("--sizes", "30", "--degrees", "2", "4", "--rounds", "2")
+    text, report = run("graph_properties", *sizes, str(tmp_path / "graphs.json"))
+    assert set(report["tables"]) == {"undirected", "acyclic"}
+    for table in report["tables"].values():
+        assert set(table["rates"]) == {"30 nodes, degree 2", "30 nodes, degree 4"}
+        assert all(set(row) == {"ours", "networkx", "igraph"} for row in table["rates"].values())
+    assert text.count("geometric mean") == 2
+
+
+def test_training_times_every_head(tmp_path: Path) -> None:
+    sizes = ("--encoder", "resnet20", "--batch-size", "8", "--size", "8", "--rounds", "2")
+    text, report = run("training", *sizes, str(tmp_path / "training.json"))
+    steps, heads = ({row["name"]: row for row in table["rows"]} for table in report["tables"])
+    assert list(steps) == list(heads) == list(VARIANTS)
+    assert steps["baseline"]["/ baseline"] == 1
+    assert "waiting for data" in text and "backward" in text
