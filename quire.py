@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from artifacts.errors import QuireError
 
@@ -40,10 +40,8 @@ def __getattr__(name: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Building:
-    """Where a bundle comes from, where it goes, and who builds it, which changes no byte."""
+    """Where a bundle goes, and who builds it, which changes no byte."""
 
-    source: str
-    """The raw dataset as KIND:PATH; `quire sources` lists the kinds."""
     out: Path
     """The bundle's folder. One in which the same build was stopped is taken up again."""
     workers: int = len(os.sched_getaffinity(0))
@@ -62,12 +60,20 @@ def _build_command(recipe_type: type[Any]) -> Callable[..., int]:
     """The command that builds one kind of bundle: an option for each field of its recipe."""
     import tyro
 
-    def command(building: Any, recipe: Any) -> int:
-        return _build(building, recipe)
+    from builders.sources.source import NOTHING
+
+    optional = NOTHING in recipe_type.reads
+    held = " or ".join(what for what in recipe_type.reads if what != NOTHING)
+    wanted = f"The {held} to read as KIND:PATH; `quire sources` lists the kinds."
+    default: Any = None if optional else tyro.MISSING
+
+    def command(*, source: Any = default, building: Any, recipe: Any) -> int:
+        return _build(source, building, recipe)
 
     command.__doc__ = recipe_type.__doc__
     flat = tyro.conf.OmitArgPrefixes
     command.__annotations__ = {
+        "source": Annotated[str | None if optional else str, tyro.conf.arg(help=wanted)],
         "building": flat[tyro.conf.FlagCreatePairsOff[Building]],
         "recipe": flat[recipe_type],
         "return": int,
@@ -75,13 +81,16 @@ def _build_command(recipe_type: type[Any]) -> Callable[..., int]:
     return command
 
 
-def _build(building: Building, recipe: Any) -> int:
+def _build(spec: str | None, building: Building, recipe: Any) -> int:
     """Build a bundle, or go on with a build that was stopped."""
     from builders.run import build, plan
     from builders.sources.catalogue import open_source
 
     source = open_source(
-        building.source, split=recipe.split, download=_download if building.download else None
+        spec,
+        split=recipe.split,
+        download=_download if building.download else None,
+        reads=recipe.reads,
     )
     if building.dry_run:
         print(plan(recipe, source, building.out).describe())
@@ -139,7 +148,7 @@ def verify_command(bundle: Path, /) -> int:
 def rebuild(
     bundle: Path,
     /,
-    source: str,
+    source: str | None = None,
     shards: int = 3,
     frost_dir: Path | None = None,
     seed: int | None = None,
@@ -148,8 +157,8 @@ def rebuild(
 
     Args:
         bundle: The bundle's folder.
-        source: The raw dataset as KIND:PATH.
-        shards: How many shards, chosen at random.
+        source: The raw dataset as KIND:PATH, where the recipe reads one.
+        shards: How many shards, chosen at random; where there are not more, also the tables.
         frost_dir: Folder of the frost images, for a recipe that used one.
         seed: Chooses the same shards again.
     """

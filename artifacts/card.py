@@ -3,14 +3,14 @@
 import json
 from collections.abc import Sequence
 
-from artifacts.manifest import INDEX, MANIFEST, SUMS, Identity
+from artifacts.manifest import INDEX, MANIFEST, NO_SOURCE, SUMS, Identity
+from artifacts.members import IMAGES
 from artifacts.shards import Rows, Shard
 
-_CARD = """\
-# {kind} · {source} · {split}
+_INSIDE = """\
+# {title}
 
-{samples:,} samples in {shards:,} shards, {size:.1f} MB. Made by Quire from `{source}` (split
-`{split}`) by the recipe below; the same recipe from the same source gives the same bytes.
+{samples:,} samples in {shards:,} shards, {size:.1f} MB. {made}
 
 ```json
 {recipe}
@@ -19,16 +19,27 @@ _CARD = """\
 ## What is inside
 - `*.tar`: WebDataset shards, plain USTAR. Each sample has {members}.
 - `{index}`: one row a sample: key, shard, where each member lies, and the columns {columns}.
+{tables}\
 - `{manifest}`: recipe, source fingerprint, library versions, every file with its size and sha256.
 - `{sums}`: `sha256sum -c {sums}` checks the bundle.
 
-Classes: {classes}.
+"""
+_OF_A_SOURCE = """\
+Made by Quire from `{source}` (split
+`{split}`) by the recipe below; the same recipe from the same source gives the same bytes."""
+_OF_NOTHING = """\
+Made by Quire by the recipe
+below, from no source; the same recipe gives the same bytes."""
+_TABLE = (
+    "- `{table}`: a table of the whole, each array of which says what it holds and in which unit.\n"
+)
 
+_READ_IMAGES = """\
 ## How to read it
 ```python
 import glob, webdataset as wds                            # sample by sample, as PIL images
 for sample in wds.WebDataset(sorted(glob.glob("*.tar")), shardshuffle=False).decode("pil"):
-    sample["__key__"], sample["{image}"]{label}
+    sample["__key__"], sample["{member}"]{label}
 
 from datasets import load_dataset                         # the same by Hugging Face datasets
 load_dataset("webdataset", data_files={{"{split}": "*.tar"}}, split="{split}", streaming=True)
@@ -41,26 +52,59 @@ for batch in quire.stream(".", batch_size=256, shuffle=True):
     batch["image"]
 ```
 """
+_READ_OTHERS = """\
+## How to read it
+```python
+import glob, webdataset as wds                            # sample by sample, as arrays and records
+for sample in wds.WebDataset(sorted(glob.glob("*.tar")), shardshuffle=False).decode():
+    sample["__key__"], sample["{member}"]
+
+import h5py                                               # the tables alone
+h5py.File("{table}").visit(print)
+
+import quire                                              # shuffled batches as tensors
+for batch in quire.stream(".", columns=[], batch_size=256, shuffle=True):
+    batch["row"]
+```
+"""
 
 
-def card(identity: Identity, shards: Sequence[Shard], rows: Rows) -> str:
-    """The text of a bundle's README.md; it follows from the arguments alone."""
+def card(
+    identity: Identity, shards: Sequence[Shard], rows: Rows, tables: Sequence[str] = ()
+) -> str:
+    """The text of a bundle's README.md; it follows from the arguments alone.
+
+    `tables` are the names of the whole-dataset tables, the index not among them.
+    """
     extensions = sorted(rows.offsets)
-    images = [e for e in extensions if e not in {"cls", "json", "npy"}]
-    return _CARD.format(
-        kind=identity.recipe["kind"],
-        source=identity.source["kind"],
-        split=identity.source["split"],
+    source, split = identity.source["kind"], identity.source["split"]
+    words, made = [identity.recipe["kind"]], _OF_NOTHING
+    if source != NO_SOURCE:
+        words += [source, split]
+        made = _OF_A_SOURCE.format(source=source, split=split)
+    inside = _INSIDE.format(
+        title=" · ".join(words),
         samples=sum(shard.samples for shard in shards),
         shards=len(shards),
         size=sum(shard.bytes for shard in shards) / 1e6,
+        made=made,
         recipe=json.dumps(dict(identity.recipe), indent=1, sort_keys=True),
         members=", ".join(f"`.{e}`" for e in extensions) or "no member",
         columns=", ".join(f"`{c}`" for c in sorted(rows.columns)) or "(none)",
-        classes=", ".join(identity.source["class_names"]),
-        image=images[0] if images else "json",
-        label=', sample["cls"]' if "cls" in extensions else "",
+        tables="".join(_TABLE.format(table=table) for table in tables),
         index=INDEX,
         manifest=MANIFEST,
         sums=SUMS,
     )
+    names = identity.source["class_names"]
+    classes = f"Classes: {', '.join(names)}.\n\n" if names else ""
+    return inside + classes + _how_to_read(extensions, split, tables)
+
+
+def _how_to_read(extensions: Sequence[str], split: str, tables: Sequence[str]) -> str:
+    images = [e for e in extensions if e.rpartition(".")[2] in IMAGES]
+    if images:
+        label = ', sample["cls"]' if "cls" in extensions else ""
+        return _READ_IMAGES.format(member=images[0], label=label, split=split, index=INDEX)
+    member = extensions[0] if extensions else "json"
+    return _READ_OTHERS.format(member=member, table=tables[0] if tables else INDEX)

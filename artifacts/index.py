@@ -85,7 +85,8 @@ def read_index(path: Path, shards: Sequence[Shard]) -> Index:
 
 
 def _read_rows(file: h5py.File, count: int) -> Rows:
-    members = tables.group_of(file, "members")
+    # a bundle of tables alone has no sample, so none that has members
+    members: Mapping[str, Any] = tables.group_of(file, "members") if count else {}
     for extension in members:
         check_extension(extension)
     columns: Mapping[str, Any] = file["columns"] if "columns" in file else {}

@@ -18,6 +18,7 @@ MANIFEST = "manifest.json"
 INDEX = "index.h5"
 CARD = "README.md"
 SUMS = "SHA256SUMS"
+NO_SOURCE = "none"  # the kind of source of what is made from none
 MAX_BYTES = 1 << 28  # of a manifest that we are ready to parse
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")

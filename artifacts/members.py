@@ -1,11 +1,15 @@
-"""What may be a member of a sample, and how raw images and class ids become bytes.
+"""What may be a member of a sample, and how images, class ids, arrays and records become bytes.
 
 A member's extension says what it is: `ppm`, `pgm`, `jpg`, `png` hold an image, `mask.png` and the
 like a named one, `cls` a class id, `npy` an array, `json` a record. Nothing that a reader would
 have to execute (`pyd`, `pkl`, `pth`) is ever written or read.
 """
 
+import io
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,3 +67,19 @@ def raw_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def class_ids(labels: NDArray[np.int64]) -> list[bytes]:
     """Class ids as plain decimal text, which is what WebDataset's `cls` is. (N,) -> N files."""
     return [b"%d" % label for label in labels.tolist()]
+
+
+def array_file(array: NDArray[np.generic]) -> bytes:
+    """An array as an `npy`, in C order whatever its own is; objects, which are pickled, never."""
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+def record_file(record: Mapping[str, Any]) -> bytes:
+    """A record as `json`: keys in order, no NaN.
+
+    >>> record_file({"b": None, "a": [1, 0.5]})
+    b'{"a": [1, 0.5], "b": null}'
+    """
+    return json.dumps(record, sort_keys=True, allow_nan=False).encode()

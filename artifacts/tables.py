@@ -1,6 +1,6 @@
 """HDF5 tables: the same arrays give the same bytes, and a foreign file names nothing outside."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from artifacts.errors import BundleError
 
 _CHUNK = 1 << 16  # rows
+_GROWTH = 1 << 13  # rows that an array of unknown length grows by
 _SCALARS = "biufS"  # numpy kinds that a table may hold: nothing of variable length, no objects
 
 
@@ -29,8 +30,52 @@ def put(group: h5py.Group, name: str, array: NDArray[Any], **attributes: str) ->
         rows = min(len(array), _CHUNK)
         compression = {"chunks": (rows, *array.shape[1:]), "compression": "gzip", "shuffle": True}
     dataset = group.create_dataset(name, data=array, track_times=False, **compression)
+    _describe(dataset, attributes)
+
+
+def _describe(dataset: h5py.Dataset, attributes: Mapping[str, str]) -> None:
     for attribute, text in sorted(attributes.items()):
         dataset.attrs[attribute] = np.bytes_(text.encode())
+
+
+class Growing:
+    """Arrays that come in pieces: each is stored as its pieces joined along their first axis.
+
+    What is in memory does not grow with them. The arrays stay open, so that a chunk is compressed
+    once, when it is full.
+    """
+
+    def __init__(self, group: h5py.Group) -> None:
+        self._group = group
+        self._arrays: dict[str, h5py.Dataset] = {}
+
+    def append(self, name: str, piece: NDArray[Any], **attributes: str) -> None:
+        """Add rows to an array; the first piece says what it is, and has its attributes.
+
+        Raises:
+            ValueError: the piece has rows of another shape or type.
+        """
+        if name not in self._arrays:
+            self._arrays[name] = self._group.create_dataset(
+                name,
+                shape=(0, *piece.shape[1:]),
+                maxshape=(None, *piece.shape[1:]),
+                dtype=piece.dtype,
+                chunks=(_GROWTH, *piece.shape[1:]),
+                compression="gzip",
+                shuffle=True,
+                track_times=False,
+            )
+            _describe(self._arrays[name], attributes)
+        array = self._arrays[name]
+        if (array.dtype, array.shape[1:]) != (piece.dtype, piece.shape[1:]):
+            raise ValueError(
+                f"{name} has rows of {array.dtype} {array.shape[1:]}; a piece has"
+                f" {piece.dtype} {piece.shape[1:]}"
+            )
+        rows = len(array)
+        array.resize(rows + len(piece), axis=0)
+        array[rows:] = piece
 
 
 @contextmanager

@@ -6,7 +6,7 @@ up. A shard holds samples of one cell alone and is named after it.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import RecipeError
-from artifacts.manifest import LeftOut
 from artifacts.members import RAW_IMAGE, class_ids, raw_header, raw_images
 from artifacts.shards import TRAILER, Payloads, Samples, room
 from builders.corruptions import catalogue
 from builders.corruptions.images import Images
 from builders.draws import sample_rngs
 from builders.plan import ShardTask, cut
-from builders.recipe import OUTSIDE
-from builders.sources.source import Block, ImageSource
+from builders.recipe import OUTSIDE, Run, WriteTable
+from builders.sources.source import IMAGES, Block, ImageSource
 
 _RUN = 256  # images that are corrupted at once: their floats stay in the cache
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -63,6 +62,7 @@ class Corrupted:
     """
 
     kind: ClassVar[str] = "corrupted"
+    reads: ClassVar[tuple[str, ...]] = (IMAGES,)
     libraries: ClassVar[tuple[str, ...]] = catalogue.LIBRARIES
 
     split: str = "test"
@@ -140,7 +140,7 @@ class Corrupted:
             cells += [Cell(name, severity) for severity in severities]
         return tuple(cells)
 
-    def inputs(self) -> Mapping[str, str]:
+    def fingerprints(self) -> Mapping[str, str]:
         """The fingerprint of the frost images, where they are read."""
         if self.frost_dir is None:
             return {}
@@ -161,15 +161,17 @@ class Corrupted:
             for number, (start, stop) in enumerate(cut(len(source), self.samples_per_shard))
         )
 
-    def samples(
-        self, source: ImageSource, task: ShardTask
-    ) -> Iterator[tuple[Samples, Sequence[LeftOut]]]:
-        """The corrupted images of one shard in runs, and those that cannot be read."""
+    def samples(self, source: ImageSource, task: ShardTask) -> Iterator[Run]:
+        """The corrupted images of one shard in runs."""
         cell = next(cell for cell in self.cells if cell.name == task.part)
         corrupt = self._corruption(cell)
         for start, stop in cut(task.stop - task.start, _RUN):
             block = source.read(task.start + start, task.start + stop)
-            yield _samples(block, cell, corrupt), block.bad
+            yield Run(_samples(block, cell, corrupt), block.bad)
+
+    def tables(self) -> Mapping[str, WriteTable]:
+        """None."""
+        return {}
 
     def _corruption(self, cell: Cell) -> Corrupt:
         """What turns a block of clean images into those of one cell."""

@@ -1,15 +1,15 @@
 """A bundle's folder while the bundle is being built.
 
 The working files lie in `.building` inside it: the identity of what is built there, and for each
-finished shard its index rows, written after the shard has its name. So a shard is finished when
-its rows are there, a build that was stopped, however hard, goes on where it was, and the
-manifest, written last of all, turns the folder into a bundle.
+finished shard its index rows and its part of the whole-dataset tables, written after the shard has
+its name. So a shard is finished when its rows are there, a build that was stopped, however hard,
+goes on where it was, and the manifest, written last of all, turns the folder into a bundle.
 """
 
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from artifacts import tables
 from artifacts.card import card
 from artifacts.digest import publish, sha256, whole_file
 from artifacts.errors import BuildError, SourceError
@@ -33,10 +34,12 @@ from artifacts.manifest import (
     sums,
 )
 from artifacts.shards import Rows, Shard
+from builders.recipe import Part, WriteTable
 
 _WORK = ".building"
 _IDENTITY = "identity.json"
 _LOCK = "lock"
+_PART = "part/"  # before the names of its arrays in the record of a shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +104,12 @@ def partials(folder: Path) -> Path:
     return folder / _WORK
 
 
-def record(folder: Path, finished: Finished) -> None:
-    """Note that a shard is there."""
+def record(folder: Path, finished: Finished, part: Part | None = None) -> None:
+    """Note that a shard is there, and keep its part of the tables."""
     arrays: dict[str, Any] = {"keys": finished.rows.keys}
-    for part in ("offsets", "lengths", "columns"):
-        arrays |= {f"{part}/{name}": a for name, a in getattr(finished.rows, part).items()}
+    arrays |= {_PART + name: array for name, array in (part or {}).items()}
+    for kind in ("offsets", "lengths", "columns"):
+        arrays |= {f"{kind}/{name}": a for name, a in getattr(finished.rows, kind).items()}
     about = {
         "shard": asdict(finished.shard),
         "left_out": [asdict(sample) for sample in finished.left_out],
@@ -136,8 +140,33 @@ def _finished(folder: Path, shard: str) -> Finished:
     return Finished(Shard(**about["shard"]), rows, left_out)
 
 
-def bind(folder: Path, identity: Identity, names: Sequence[str], *, skip_bad: bool) -> Manifest:
-    """Turn a folder in which every shard is finished into a bundle.
+def _parts(folder: Path, names: Sequence[str]) -> Iterator[Part]:
+    """The parts of finished shards, each read when it is its turn."""
+    for name in names:
+        with np.load(_record_path(folder, name), allow_pickle=False) as arrays:
+            part = {
+                entry.removeprefix(_PART): arrays[entry]
+                for entry in arrays.files
+                if entry.startswith(_PART)
+            }
+        yield part
+
+
+def write_table(path: Path, write: WriteTable, folder: Path, names: Sequence[str]) -> None:
+    """Write a whole-dataset table from the parts of the shards that are finished in a folder."""
+    with tables.new_table(path) as file:
+        write(file, _parts(folder, names))
+
+
+def bind(
+    folder: Path,
+    identity: Identity,
+    names: Sequence[str],
+    writers: Mapping[str, WriteTable] | None = None,
+    *,
+    skip_bad: bool,
+) -> Manifest:
+    """Turn a folder in which every shard is finished into a bundle, tables included.
 
     A shard of which no sample could be read stays out of it.
 
@@ -155,11 +184,14 @@ def bind(folder: Path, identity: Identity, names: Sequence[str], *, skip_bad: bo
     work = folder / _WORK
     index = write_index(work / INDEX, shards, [f.rows for f in full])
     publish(work / INDEX, folder / INDEX)
-    _write(folder / CARD, card(identity, shards, index.rows))
+    for name, write in (writers or {}).items():
+        write_table(work / name, write, folder, names)
+        publish(work / name, folder / name)
+    _write(folder / CARD, card(identity, shards, index.rows, tuple(writers or ())))
     manifest = Manifest(
         identity=identity,
         shards=tuple(shards),
-        tables=(_file(folder / INDEX),),
+        tables=tuple(_file(folder / name) for name in (INDEX, *(writers or ()))),
         card=_file(folder / CARD),
         left_out=tuple(sorted(left_out, key=lambda sample: (sample.index, sample.file))),
     )

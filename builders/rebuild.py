@@ -1,23 +1,32 @@
-"""An audit: derive some shards of a bundle anew and compare digests, without a full build."""
+"""An audit: derive some shards of a bundle anew and compare digests, without a full build.
+
+Whole-dataset tables follow from all shards: they are derived too where all shards are.
+"""
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from artifacts.bundle import read_manifest
+from artifacts.digest import sha256
 from artifacts.errors import BuildError
-from artifacts.shards import write_shard
-from builders.recipe import from_record
+from artifacts.manifest import Identity, Manifest
+from builders import folder as building
+from builders.plan import ShardTask
+from builders.recipe import Recipe, from_record
 from builders.recipes import RECIPES
-from builders.run import Report, identify
+from builders.run import Report, derive, identify
 from builders.sources.catalogue import open_source
+from builders.sources.source import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an audit found: whether every shard came out the same, and a line for each."""
+    """What an audit found: whether everything came out the same, and a line for each file."""
 
     same: bool
     lines: tuple[str, ...]
@@ -25,7 +34,7 @@ class Outcome:
 
 def rebuild(
     folder: Path,
-    source: str,
+    source: str | None,
     *,
     outside: Mapping[str, Path],
     shards: int,
@@ -36,9 +45,9 @@ def rebuild(
 
     Args:
         folder: the bundle; nothing in it is changed.
-        source: the raw dataset as KIND:PATH.
+        source: the raw dataset as KIND:PATH; None where the recipe reads none.
         outside: paths of further files that the recipe reads, by field.
-        shards: how many to derive; all where there are not so many.
+        shards: how many to derive; all where there are not so many, and then the tables as well.
         seed: of the choice.
         report: called when shards are finished.
 
@@ -46,25 +55,70 @@ def rebuild(
         BuildError: source or further files are not those that the bundle was built from.
     """
     manifest = read_manifest(folder)
-    identity = manifest.identity
-    recipe = from_record(RECIPES, identity.recipe, outside)
-    opened = open_source(source, split=recipe.split)
+    recipe = from_record(RECIPES, manifest.identity.recipe, outside)
+    opened = open_source(source, split=recipe.split, reads=recipe.reads)
     recipe = recipe.resolve(opened)
-    ours = identify(recipe, opened)
+    ours = _identified(recipe, opened, manifest.identity)
+    tasks, whole = _chosen(recipe.plan(opened), manifest, shards, seed)
+    with TemporaryDirectory() as scratch:
+        compared = _compared(recipe, opened, tasks, manifest, Path(scratch), report)
+        same = dict(compared)
+        if whole:
+            same |= _tables(recipe, [task.name for task in tasks], manifest, Path(scratch))
+    lines = [f"{name}: {'the same' if is_same else 'DIFFERENT'}" for name, is_same in same.items()]
+    if not all(same.values()) and ours.versions != manifest.identity.versions:
+        lines.append(f"library versions differ; {ours.difference(manifest.identity)}")
+    return Outcome(all(same.values()), tuple(lines))
+
+
+def _identified(recipe: Recipe[Any], source: Source, theirs: Identity) -> Identity:
+    """The identity of a build here and now; source and further files must be the bundle's."""
+    ours = identify(recipe, source)
     for part in ("source", "inputs"):
-        if getattr(ours, part) != getattr(identity, part):
-            raise BuildError(f"not what the bundle was built from; {ours.difference(identity)}")
-    chosen = random.Random(seed).sample(manifest.shards, min(shards, len(manifest.shards)))
-    tasks = {task.name: task for task in recipe.plan(opened)}
-    lines, same = [], True
-    for done, shard in enumerate(chosen, start=1):
+        if getattr(ours, part) != getattr(theirs, part):
+            raise BuildError(f"not what the bundle was built from; {ours.difference(theirs)}")
+    return ours
+
+
+def _chosen(
+    planned: Sequence[ShardTask], manifest: Manifest, count: int, seed: int | None
+) -> tuple[Sequence[ShardTask], bool]:
+    """The shards to derive, and whether these are all, those without samples included."""
+    tasks = {task.name: task for task in planned}
+    if foreign := {shard.name for shard in manifest.shards} - tasks.keys():
+        raise BuildError(f"the bundle has a shard {min(foreign)!r}, which its recipe does not make")
+    if count >= len(manifest.shards):
+        return planned, True
+    chosen = random.Random(seed).sample(manifest.shards, count)
+    return [tasks[shard.name] for shard in chosen], False
+
+
+def _compared(
+    recipe: Recipe[Any],
+    source: Source,
+    tasks: Sequence[ShardTask],
+    manifest: Manifest,
+    scratch: Path,
+    report: Report | None,
+) -> Iterator[tuple[str, bool]]:
+    """Each shard with samples, and whether it came out the same; its part is kept in `scratch`."""
+    known = {shard.name: shard for shard in manifest.shards}
+    building.partials(scratch).mkdir()
+    for done, task in enumerate(tasks, start=1):
         with open(os.devnull, "wb") as nowhere:
-            samples = (run for run, _ in recipe.samples(opened, tasks[shard.name]) if run.keys)
-            derived, _ = write_shard(nowhere, shard.name, samples)
-        same &= derived == shard
-        lines.append(f"{shard.name}: {'the same' if derived == shard else 'DIFFERENT'}")
+            finished, part = derive(recipe, source, task, nowhere, skip_bad=True)
+        building.record(scratch, finished, part)
+        if finished.shard.samples or task.name in known:  # else it is no file of the bundle
+            yield task.name, finished.shard == known.get(task.name)
         if report is not None:
-            report(done, len(chosen))
-    if not same and ours.versions != identity.versions:
-        lines.append(f"library versions differ; {ours.difference(identity)}")
-    return Outcome(same, tuple(lines))
+            report(done, len(tasks))
+
+
+def _tables(
+    recipe: Recipe[Any], names: Sequence[str], manifest: Manifest, scratch: Path
+) -> Iterator[tuple[str, bool]]:
+    """Each whole-dataset table, and whether it came out the same."""
+    for name, write in recipe.tables().items():
+        building.write_table(scratch / name, write, scratch, names)
+        known = manifest.files.get(name)
+        yield name, known is not None and known.sha256 == sha256(scratch / name)

@@ -6,58 +6,92 @@ of the files is.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
+
+import h5py
+from numpy.typing import NDArray
 
 from artifacts.errors import RecipeError
 from artifacts.manifest import LeftOut
 from artifacts.shards import Samples
 from builders.plan import ShardTask
-from builders.sources.source import ImageSource
+from builders.sources.source import Source
 
 OUTSIDE = {"outside": True}  # metadata of a field that is a path
 
+Part: TypeAlias = Mapping[str, NDArray[Any]]  # what one shard gives to the whole-dataset tables
+WriteTable: TypeAlias = Callable[[h5py.File, Iterator[Part]], None]
 
-class Recipe(Protocol):
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive samples of a shard, those of them that cannot be read, and a piece of its part.
+
+    The pieces of a shard are joined along the first axis of each array. So an array may have a row
+    a sample, or come once, with the last run: a sum over the shard.
+    """
+
+    samples: Samples
+    bad: Sequence[LeftOut] = ()
+    part: Part = field(default_factory=dict)
+
+
+AnySource = TypeVar("AnySource", bound=Source)
+_Source = TypeVar("_Source", bound=Source, contravariant=True)
+
+
+class Recipe(Protocol[_Source]):
     """How one kind of bundle is made."""
 
     kind: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]]  # what its source may hold; see builders.sources.source
     libraries: ClassVar[tuple[str, ...]]  # distributions whose version can change a byte
 
     @property
     def split(self) -> str:
         """The split of the source that is read."""
 
-    def resolve(self, source: ImageSource) -> Self:
+    def resolve(self, source: _Source) -> Self:
         """The same recipe with every default that depends on the source spelled out.
 
         Raises:
             RecipeError: this source cannot be built in this way.
         """
 
-    def inputs(self) -> Mapping[str, str]:
+    def fingerprints(self) -> Mapping[str, str]:
         """The fingerprints of the files outside the source, by field."""
 
-    def plan(self, source: ImageSource) -> tuple[ShardTask, ...]:
+    def plan(self, source: _Source) -> tuple[ShardTask, ...]:
         """The shards of a resolved recipe, in order."""
 
-    def samples(
-        self, source: ImageSource, task: ShardTask
-    ) -> Iterator[tuple[Samples, Sequence[LeftOut]]]:
-        """The samples of one shard in runs, and those that cannot be read. Pure."""
+    def samples(self, source: _Source, task: ShardTask) -> Iterator[Run]:
+        """The samples of one shard in runs. Pure.
+
+        A shard without samples is no file of the bundle, but its part counts: a recipe that makes
+        tables alone has only such.
+        """
+
+    def tables(self) -> Mapping[str, WriteTable]:
+        """The whole-dataset tables of a resolved recipe: a file's name, and what writes it.
+
+        It is given the parts of all shards, one at a time and in the order of the plan, so what it
+        keeps is all that is in memory. It is pure: same parts, same bytes.
+        """
 
 
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe[Any])
 
 
-def to_record(recipe: Recipe) -> dict[str, Any]:
+def to_record(recipe: Recipe[Any]) -> dict[str, Any]:
     """The kind and every field of a recipe as JSON has them; no paths."""
     record: dict[str, Any] = {"kind": recipe.kind}
-    for field in dataclasses.fields(recipe):  # type: ignore[arg-type]
-        if not field.metadata.get("outside"):
-            value = getattr(recipe, field.name)
-            record[field.name] = list(value) if isinstance(value, tuple) else value
+    for one in dataclasses.fields(recipe):  # type: ignore[arg-type]
+        if not one.metadata.get("outside"):
+            value = getattr(recipe, one.name)
+            record[one.name] = list(value) if isinstance(value, tuple) else value
     return record
 
 

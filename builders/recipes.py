@@ -3,5 +3,6 @@
 from typing import Any
 
 from builders.corrupted import Corrupted
+from builders.random_graphs import Graphs
 
-RECIPES: dict[str, type[Any]] = {recipe.kind: recipe for recipe in [Corrupted]}
+RECIPES: dict[str, type[Any]] = {recipe.kind: recipe for recipe in (Corrupted, Graphs)}

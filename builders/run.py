@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
+import numpy as np
 
 from artifacts.digest import whole_file
 from artifacts.errors import BuildError, QuireError, SourceError
@@ -17,8 +18,8 @@ from artifacts.manifest import MANIFEST, Identity, LeftOut, Manifest
 from artifacts.shards import Samples, write_shard
 from builders import folder as building
 from builders.plan import ShardTask
-from builders.recipe import AnyRecipe, Recipe, to_record
-from builders.sources.source import ImageSource
+from builders.recipe import AnySource, Part, Recipe, Run, to_record
+from builders.sources.source import Source
 
 DEATHS = 2  # workers that may die over one shard before the build stops
 
@@ -30,7 +31,7 @@ Make = Callable[[ShardTask], None]
 class Plan:
     """What a build will do, known before anything is written."""
 
-    recipe: Recipe
+    recipe: Recipe[Any]
     identity: Identity
     tasks: tuple[ShardTask, ...]
     missing: tuple[ShardTask, ...]
@@ -44,14 +45,15 @@ class Plan:
     def describe(self) -> str:
         """The plan in a few lines."""
         size = (
-            "of a size that depends on the images"
+            "of a size that depends on the samples"
             if self.bytes is None
             else f"{self.bytes:,} bytes"
         )
         recipe, source = self.identity.recipe, self.identity.source
         lines = [f"{field}: {value}" for field, value in recipe.items()]
+        read = f"{source['samples']:,} samples of {source['kind']}" if source["samples"] else "none"
         lines += [
-            f"source: {source['samples']:,} samples of {source['kind']}",
+            f"source: {read}",
             f"parts: {', '.join(dict.fromkeys(task.part for task in self.tasks))}",
             f"samples: {sum(task.stop - task.start for task in self.tasks):,}",
             f"shards: {len(self.tasks):,}, {size}",
@@ -60,7 +62,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(recipe: Recipe, source: ImageSource, folder: Path) -> Plan:
+def plan(recipe: Recipe[AnySource], source: AnySource, folder: Path) -> Plan:
     """Lay out a build in a folder, and see what of it is already there.
 
     Raises:
@@ -78,7 +80,7 @@ def plan(recipe: Recipe, source: ImageSource, folder: Path) -> Plan:
     return Plan(recipe, identity, tasks, tuple(missing))
 
 
-def identify(recipe: AnyRecipe, source: ImageSource) -> Identity:
+def identify(recipe: Recipe[Any], source: Source) -> Identity:
     """Everything that decides the bytes of a resolved recipe's bundle."""
     versions = {name: importlib.metadata.version(name) for name in ("numpy", *recipe.libraries)}
     return Identity(
@@ -90,14 +92,14 @@ def identify(recipe: AnyRecipe, source: ImageSource) -> Identity:
             "class_names": list(source.class_names),
             "sha256": source.fingerprint(),
         },
-        inputs=dict(recipe.inputs()),
+        inputs=dict(recipe.fingerprints()),
         versions={**versions, "h5py": h5py.version.version, "hdf5": h5py.version.hdf5_version},
     )
 
 
 def build(
-    recipe: Recipe,
-    source: ImageSource,
+    recipe: Recipe[AnySource],
+    source: AnySource,
     folder: Path,
     *,
     workers: int = 0,
@@ -130,32 +132,55 @@ def build(
             make = partial(_make, planned.recipe, source, folder, skip_bad)
             _make_all(make, planned, workers, scheduler, report or (lambda done, total: None))
             names = [task.name for task in planned.tasks]
-            manifest = building.bind(folder, planned.identity, names, skip_bad=skip_bad)
+            tables = planned.recipe.tables()
+            manifest = building.bind(folder, planned.identity, names, tables, skip_bad=skip_bad)
         building.clear(folder)
     return manifest
 
 
 def _make(
-    recipe: Recipe, source: ImageSource, folder: Path, skip_bad: bool, task: ShardTask
+    recipe: Recipe[AnySource], source: AnySource, folder: Path, skip_bad: bool, task: ShardTask
 ) -> None:
     """Make one shard, wherever this runs."""
-    left_out: list[LeftOut] = []
     with whole_file(folder / task.name, partials=building.partials(folder)) as file:
-        blocks = _readable(recipe.samples(source, task), left_out, skip_bad)
-        shard, rows = write_shard(file, task.name, blocks)
-    building.record(folder, building.Finished(shard, rows, tuple(left_out)))
+        finished, part = derive(recipe, source, task, file, skip_bad=skip_bad)
+    building.record(folder, finished, part)
+
+
+def derive(
+    recipe: Recipe[AnySource],
+    source: AnySource,
+    task: ShardTask,
+    file: IO[bytes],
+    *,
+    skip_bad: bool,
+) -> tuple[building.Finished, Part]:
+    """Write one shard of a resolved recipe to a file; also gives its part of the tables.
+
+    Raises:
+        SourceError: a sample cannot be read and `skip_bad` is off.
+    """
+    left_out: list[LeftOut] = []
+    pieces: list[Part] = []
+    blocks = _readable(recipe.samples(source, task), left_out, pieces, skip_bad)
+    shard, rows = write_shard(file, task.name, blocks)
+    names = dict.fromkeys(name for piece in pieces for name in piece)
+    part = {name: np.concatenate([p[name] for p in pieces if name in p]) for name in names}
+    return building.Finished(shard, rows, tuple(left_out)), part
 
 
 def _readable(
-    runs: Iterator[tuple[Samples, Sequence[LeftOut]]], left_out: list[LeftOut], skip_bad: bool
+    runs: Iterator[Run], left_out: list[LeftOut], pieces: list[Part], skip_bad: bool
 ) -> Iterator[Samples]:
     """The samples that can be read; the others go to `left_out`, or stop the build."""
-    for samples, bad in runs:
-        if bad and not skip_bad:
-            raise SourceError(f"{bad[0].file}: {bad[0].reason} (skip-bad leaves such samples out)")
-        left_out += bad
-        if samples.keys:
-            yield samples
+    for run in runs:
+        if run.bad and not skip_bad:
+            bad = run.bad[0]
+            raise SourceError(f"{bad.file}: {bad.reason} (skip-bad leaves such samples out)")
+        left_out += run.bad
+        pieces.append(run.part)
+        if run.samples.keys:
+            yield run.samples
 
 
 def _make_all(

@@ -56,7 +56,7 @@ def test_every_field_of_a_recipe_is_an_option() -> None:
 def test_sources_names_every_kind() -> None:
     done = run("sources")
     assert done.returncode == 0
-    for kind in ("cifar10:", "cifar100:", "mnist:", "folder:", "digits:"):
+    for kind in ("cifar10:", "cifar100:", "mnist:", "folder:", "digits:", "graphs:"):
         assert kind in done.stdout
 
 
@@ -128,6 +128,13 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
             ["build", "corrupted", "--source", "digits:", "--out", "x", "--sigmas", "-1"],
             "sigma is -1.0",
         ),
+        (["build", "graphs", "--source", "digits:", "--out", "x"], "one of the kinds graphs"),
+        (
+            ["build", "corrupted", "--source", "graphs:.", "--out", "x"],
+            "'graphs:.' is not KIND:PATH",
+        ),
+        (["build", "graphs", "--out", "x", "--sizes", "9", "--nei", "9"], "nei is 9"),
+        (["build", "graphs", "--out", "x", "--least", "100000"], "which is more than most, 91000"),
     ],
 )
 def test_an_expected_error_is_one_line_and_a_status(
@@ -166,3 +173,48 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
     assert not list((tmp_path / "b" / ".building").glob("*.partial"))
     assert run(*arguments).returncode == 0
     assert run("verify", str(tmp_path / "b")).returncode == 0
+
+
+GRID = ["--sizes", "12", "16", "--nei", "1", "2", "--p", "0.5", "--least", "2500", "--most", "4500"]
+
+
+def test_graphs_need_no_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "b"
+    build = ["build", "graphs", "--out", str(out), *GRID, "--graphs", "4", "--workers", "0"]
+    assert quire.main([*build, "--dry-run"]) == 0
+    assert "source: none" in capsys.readouterr().out and not out.exists()
+    assert quire.main(build) == 0
+    assert f"{out}: 4 samples, 1 shards" in capsys.readouterr().out
+    assert quire.main(["verify", str(out)]) == 0
+    assert quire.main(["rebuild", str(out)]) == 0
+    assert "graphs.h5: the same" in capsys.readouterr().out
+    assert quire.main(["show", str(out), "--html", str(tmp_path / "page.html")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["graphs", "kept", "4"] in lines and ["source", "none"] in lines
+    kept = [int(line[3]) for line in lines if line[:1] == ["nei"] and line[-1:] == ["%"]]
+    assert sum(kept) == 4 and len(kept) == 2
+    assert "<title>graphs</title>" in (tmp_path / "page.html").read_text()
+
+
+def test_a_folder_of_graphs_is_a_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("0 1\n1 2\n")
+    (tmp_path / "mine" / "b.txt").write_text("0 0\n")
+    source = ["--source", f"graphs:{tmp_path / 'mine'}"]
+    build = ["build", "graphs", *source, "--out", str(tmp_path / "b"), "--workers", "0"]
+    assert quire.main(build) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("quire: b.txt: line 1: '0' is joined to itself (skip-bad")
+    assert quire.main([*build, "--skip-bad"]) == 0
+    assert "left out: b.txt: line 1" in capsys.readouterr().out
+    assert quire.main(["show", str(tmp_path / "b")]) == 0
+    assert "graphs kept" not in capsys.readouterr().out
+    assert quire.main(["rebuild", str(tmp_path / "b"), *source]) == 0
+
+
+def test_help_says_which_recipe_needs_a_source(capsys: pytest.CaptureFixture[str]) -> None:
+    for recipe, needed in (("graphs", "default: None"), ("corrupted", "required")):
+        with pytest.raises(SystemExit):
+            quire.main(["build", recipe, "--help"])
+        text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert f"lists the kinds. ({needed})" in text

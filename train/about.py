@@ -7,8 +7,9 @@ import numpy as np
 
 from artifacts.bundle import Bundle
 from artifacts.digest import sha256
+from artifacts.graph_table import GRAPHS, Cells, read_cells
 from artifacts.index import Index
-from artifacts.manifest import MANIFEST, Manifest
+from artifacts.manifest import MANIFEST, NO_SOURCE, Manifest
 from train.cells import cells_of, severities
 from train.contact_sheet import class_names, contact_sheet
 from train.printable import NAME, printable
@@ -20,9 +21,11 @@ _DENSITY = 2  # of a contact sheet on a page
 
 
 def title(manifest: Manifest) -> str:
-    """A bundle in three words: kind, source and split."""
+    """A bundle in three words: kind, source and split; in one where it has no source."""
     recipe, source = manifest.identity.recipe, manifest.identity.source
-    words = recipe.get("kind"), source.get("kind"), recipe.get("split")
+    words = [recipe.get("kind")]
+    if source.get("kind") != NO_SOURCE:
+        words += [source.get("kind"), recipe.get("split", source.get("split"))]
     return " · ".join(printable(word, limit=NAME) for word in words)
 
 
@@ -79,6 +82,8 @@ def counts(bundle: Bundle) -> tuple[Section, ...]:
     """How many samples there are of what, and which could not be read."""
     tables = (*_of_cells(bundle.index), *_of_classes(bundle.index, class_names(bundle)))
     sections = [Section("Samples", tables=tables)] if tables else []
+    if GRAPHS in bundle.manifest.files and (cells := read_cells(bundle)) is not None:
+        sections.append(_of_grid(cells))
     if left_out := bundle.manifest.left_out:
         rows = [
             tuple(
@@ -114,6 +119,27 @@ def _of_classes(index: Index, names: Sequence[str]) -> Iterator[Table]:
         for number, size in zip(numbers[:_ROWS].tolist(), sizes[:_ROWS].tolist(), strict=True)
     ]
     yield _first(rows, len(numbers), ("class", "name", "images"))
+
+
+def _of_grid(cells: Cells) -> Section:
+    """How often the cells of a grid gave a graph, by each parameter of theirs."""
+    drawn, kept = int(cells.attempts.sum()), int(cells.accepted.sum())
+    count = len(cells.attempts)
+    values = {
+        "graphs drawn": f"{drawn:,}",
+        "graphs kept": f"{kept:,}",
+        "cells": f"{count:,}",
+        "kept in a pass over the cells": f"{count * kept / max(drawn, 1):.1f}",
+    }
+    rows: list[tuple[Value, ...]] = []
+    for name, column in cells.parameters.items():
+        for value in np.unique(column).tolist():
+            here = column == value
+            tried, found = int(cells.attempts[here].sum()), int(cells.accepted[here].sum())
+            share = f"{100 * found / max(kept, 1):.1f} %"
+            rows.append((printable(name, limit=NAME), f"{value:g}", tried, found, share))
+    headings = ("parameter", "value", "drawn", "kept", "of those kept")
+    return Section("Grid", tables=(facts(values), _first(rows, len(rows), headings)))
 
 
 def _first(rows: Sequence[tuple[Value, ...]], count: int, headings: tuple[str, ...]) -> Table:

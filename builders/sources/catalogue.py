@@ -1,17 +1,26 @@
-"""Every kind of source of labelled images, and how to open one that is written KIND:PATH."""
+"""Every kind of source, and how to open one that is written KIND:PATH."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 from artifacts.errors import SourceError
 from builders.sources.cifar import Cifar, open_cifar
 from builders.sources.folders import SUFFIXES, ClassFolders, open_folders, path_and_size
+from builders.sources.graphs import GraphFolder, open_graphs
 from builders.sources.layout import check_split
 from builders.sources.mnist import Mnist, open_mnist
 from builders.sources.samples import open_digits
-from builders.sources.source import ImageSource
+from builders.sources.source import (
+    GRAPHS,
+    IMAGES,
+    NOTHING,
+    UNDIVIDED,
+    ImageSource,
+    Nothing,
+    Source,
+)
 
 Download: TypeAlias = Callable[[str, Path], None]  # fetch a kind into a folder, if it is not there
 
@@ -23,21 +32,44 @@ class SourceKind:
     summary: str
     layout: str  # what has to be where, in a sentence or two
     splits: tuple[str, ...] | None  # None: whatever the folder has
-    open: Callable[[str, str], ImageSource]  # what follows the colon, and the split
+    open: Callable[[str, str], Source]  # what follows the colon, and the split
     downloads: bool = False
+    holds: str = IMAGES  # with these, `open` gives an ImageSource
 
 
+@overload
 def open_source(spec: str, *, split: str, download: Download | None = None) -> ImageSource:
+    """One of images, by default."""
+
+
+@overload
+def open_source(
+    spec: str | None, *, split: str, download: Download | None = None, reads: Sequence[str]
+) -> Source:
+    """One of what `reads` says."""
+
+
+def open_source(
+    spec: str | None,
+    *,
+    split: str,
+    download: Download | None = None,
+    reads: Sequence[str] = (IMAGES,),
+) -> Source:
     """Open one split of a source written KIND:PATH; only the first colon divides.
 
     `download`, if given, is called with the kind and the folder when the source cannot be opened as
-    it lies; then it is opened again.
+    it lies; then it is opened again. `reads` is what the source may hold; where nothing will do,
+    the spec may be None.
 
     Raises:
-        SourceError: an unknown kind, a missing path, an unknown split, or a folder that is not in
-            the layout named; also a kind that nobody can download, if there is a `download`.
+        SourceError: an unknown kind, one that holds something else, or none where one is needed; a
+            missing path, an unknown split, or a folder that is not in the layout named; also a kind
+            that nobody can download, if there is a `download`.
     """
-    name, where = divided(spec)
+    if spec is None and NOTHING in reads:
+        return Nothing()
+    name, where = divided(spec, _fitting(reads))
     kind = SOURCES[name]
     if download is None:
         return kind.open(where, split)
@@ -53,20 +85,26 @@ def open_source(spec: str, *, split: str, download: Download | None = None) -> I
     return kind.open(where, split)
 
 
-def divided(spec: str) -> tuple[str, str]:
-    """The kind, and what follows the colon.
+def _fitting(reads: Sequence[str]) -> list[str]:
+    """The kinds that hold one of these."""
+    return [name for name, kind in SOURCES.items() if kind.holds in reads]
+
+
+def divided(spec: str | None, kinds: Sequence[str] | None = None) -> tuple[str, str]:
+    """The kind, which must be one of `kinds` (default: of all), and what follows the colon.
 
     >>> divided("folder:/data/a:b")
     ('folder', '/data/a:b')
 
     Raises:
-        SourceError: no colon, or a kind that there is not.
+        SourceError: no source, no colon, or another kind.
     """
+    wanted = f"KIND:PATH with one of the kinds {', '.join(kinds or SOURCES)}"
+    if spec is None:
+        raise SourceError(f"a source is needed: {wanted}")
     name, colon, where = spec.partition(":")
-    if not colon or name not in SOURCES:
-        raise SourceError(
-            f"the source {spec!r} is not KIND:PATH with one of the kinds {', '.join(SOURCES)}"
-        )
+    if not colon or name not in (kinds or SOURCES):
+        raise SourceError(f"the source {spec!r} is not {wanted}")
     return name, where
 
 
@@ -95,6 +133,10 @@ def _mnist(where: str, split: str) -> Mnist:
 def _class_folders(where: str, split: str) -> ClassFolders:
     path, size = path_and_size(where)
     return open_folders(_folder("folder", path), split, size=size)
+
+
+def _graphs(where: str, split: str) -> GraphFolder:
+    return open_graphs(_folder("graphs", where), split)
 
 
 SOURCES: Mapping[str, SourceKind] = {
@@ -138,5 +180,13 @@ SOURCES: Mapping[str, SourceKind] = {
         " (any number of 8 to 1,024)",
         ("train", "test"),
         open_digits,
+    ),
+    "graphs": SourceKind(
+        "undirected graphs, a file each",
+        "graphs:PATH, with edge lists (.txt .edges .csv: two nodes a line) and GraphML (.graphml)"
+        " in PATH",
+        (UNDIVIDED,),
+        _graphs,
+        holds=GRAPHS,
     ),
 }

@@ -1,8 +1,8 @@
-"""What a recipe may ask of a source of labelled images.
+"""What the engine asks of every source, and what a recipe may ask of one of labelled images.
 
 A source is a small frozen record (a path, a split): it travels to a worker as it is and reads
 there only what a block needs. Everything that can be wrong with the folder as a whole is found
-when the source is opened; what is wrong with one image is found when that image is read.
+when the source is opened; what is wrong with one sample is found when that sample is read.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,13 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.manifest import LeftOut
+from artifacts.manifest import NO_SOURCE, LeftOut
+from builders.sources import layout
 
 Image: TypeAlias = NDArray[np.uint8]  # (height, width, channel), 0..255, RGB or gray
+
+UNDIVIDED = "all"  # the split of a source that has but one
+NOTHING, IMAGES, GRAPHS = "nothing", "images", "graphs"  # what a source may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,8 @@ class Block:
     bad: tuple[LeftOut, ...] = ()  # samples of the range that are not in the block
 
 
-class ImageSource(Protocol):
-    """Labelled images of one split, by number."""
+class Source(Protocol):
+    """Samples of one split, by number, whatever they are: what a bundle's identity says of them."""
 
     @property
     def kind(self) -> str:
@@ -40,20 +44,51 @@ class ImageSource(Protocol):
 
     @property
     def split(self) -> str:
-        """`train`, `test` or whatever the layout has."""
+        """`train`, `test` or whatever the layout has; `all` where it has none."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the labels 0, 1, ..."""
+        """The names of the labels 0, 1, ...; none where there are no labels."""
+
+    def __len__(self) -> int: ...
+
+    def fingerprint(self) -> str:
+        """sha256 over the names and bytes of every file that the split is read from."""
+
+
+class ImageSource(Source, Protocol):
+    """Labelled images of one split, by number."""
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
         """(H, W, C) where every image has it, None where they differ."""
 
-    def __len__(self) -> int: ...
-
     def read(self, start: int, stop: int) -> Block:
         """The samples [start, stop); those that cannot be read are listed as bad."""
 
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The source of recipes that read none: no samples, no files."""
+
+    @property
+    def kind(self) -> str:
+        """`none`."""
+        return NO_SOURCE
+
+    @property
+    def split(self) -> str:
+        """`all`."""
+        return UNDIVIDED
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def __len__(self) -> int:
+        return 0
+
     def fingerprint(self) -> str:
-        """sha256 over the names and bytes of every file that the split is read from."""
+        """sha256 over no files."""
+        return layout.combined([])

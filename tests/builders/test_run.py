@@ -9,22 +9,32 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
+from artifacts import tables
+from artifacts.bundle import open_bundle
 from artifacts.errors import BuildError, SourceError
 from artifacts.manifest import MANIFEST, Manifest
+from artifacts.shards import Samples
 from artifacts.verify import verify
 from builders import folder as building
 from builders.corrupted import Corrupted
+from builders.plan import ShardTask, cut
+from builders.rebuild import rebuild
+from builders.recipe import Part, Run, WriteTable
+from builders.recipes import RECIPES
 from builders.run import build, plan
 from builders.sources.catalogue import open_source
-from builders.sources.source import ImageSource
+from builders.sources.source import IMAGES, ImageSource
+from tests.train.corrupted import with_manifest
 
 RECIPE = Corrupted(
     corruptions=("gaussian_noise", "contrast", "gaussian_blur_sigma"),
@@ -286,3 +296,116 @@ def test_a_worker_that_is_killed_is_made_up_for(
 def test_a_scheduler_that_is_not_there_is_one_sentence(digits: ImageSource, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         build(RECIPE, digits, tmp_path / "b", scheduler="tcp://127.0.0.1:9")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """A recipe of tables alone: how often each label comes, and the pixels' sums in order."""
+
+    kind: ClassVar[str] = "tally"
+    reads: ClassVar[tuple[str, ...]] = (IMAGES,)
+    libraries: ClassVar[tuple[str, ...]] = ()
+
+    split: str = "test"
+    keep: bool = False
+
+    def resolve(self, source: ImageSource) -> "Tally":
+        return self
+
+    def fingerprints(self) -> Mapping[str, str]:
+        return {}
+
+    def plan(self, source: ImageSource) -> tuple[ShardTask, ...]:
+        runs = enumerate(cut(len(source), 100))
+        return tuple(ShardTask(f"t-{i}.tar", "t", *run, bytes=None) for i, run in runs)
+
+    def samples(self, source: ImageSource, task: ShardTask) -> Iterator[Run]:
+        counts = np.zeros((1, 10), np.int64)
+        for start, stop in cut(task.stop - task.start, 30):
+            block = source.read(task.start + start, task.start + stop)
+            counts[0] += np.bincount(block.labels, minlength=10)
+            sums = np.asarray(block.images).sum(axis=(1, 2, 3))
+            keys = [f"{i:08d}" for i in block.indices if self.keep]
+            samples = Samples(keys, {"cls": [b"1"] * len(keys)}, {})
+            yield Run(samples, block.bad, {"sums": sums})
+        yield Run(Samples([], {}), part={"counts": counts})
+
+    def tables(self) -> Mapping[str, WriteTable]:
+        return {"counts.h5": _write_counts, "sums.h5": _write_sums}
+
+
+def _write_counts(file: h5py.File, parts: Iterator[Part]) -> None:
+    tables.put(file, "counts", np.sum([part["counts"][0] for part in parts], axis=0))
+
+
+def _write_sums(file: h5py.File, parts: Iterator[Part]) -> None:
+    growing = tables.Growing(file)
+    for part in parts:
+        growing.append("sums", part["sums"])
+
+
+def read_table(folder: Path, name: str) -> list[int]:
+    with tables.open_table(folder / f"{name}.h5") as file:
+        return list(tables.get(file, name).tolist())
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_tables_follow_from_the_shards_in_order(
+    digits: ImageSource, tmp_path: Path, keep: bool
+) -> None:
+    whole = digits.read(0, 360)
+    manifest = build(Tally(keep=keep), digits, tmp_path / "b")
+    assert [table.name for table in manifest.tables] == ["index.h5", "counts.h5", "sums.h5"]
+    assert (len(manifest.shards), manifest.samples) == ((4, 360) if keep else (0, 0))
+    assert verify(tmp_path / "b") == ()
+    assert read_table(tmp_path / "b", "counts") == np.bincount(whole.labels).tolist()
+    sums = np.asarray(whole.images).sum(axis=(1, 2, 3))
+    assert read_table(tmp_path / "b", "sums") == sums.tolist()
+    assert len(open_bundle(tmp_path / "b").index) == manifest.samples
+
+
+def test_a_stopped_build_of_tables_goes_on_with_the_parts_that_are_there(
+    digits: ImageSource, tmp_path: Path
+) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    build(Tally(), digits, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        build(Tally(), digits, tmp_path / "b", report=interrupt)
+    assert len(plan(Tally(), digits, tmp_path / "b").missing) == 2
+    build(Tally(), digits, tmp_path / "b")
+    assert_same(tmp_path / "whole", tmp_path / "b")
+
+
+def test_an_audit_of_tables_alone_derives_them_anew(
+    digits: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "tally", Tally)
+    build(Tally(), digits, tmp_path / "b")
+    outcome = rebuild(tmp_path / "b", "digits:", outside={}, shards=1)
+    assert outcome.same and outcome.lines == ("counts.h5: the same", "sums.h5: the same")
+    monkeypatch.setitem(RECIPES, "tally", Off)
+    outcome = rebuild(tmp_path / "b", "digits:", outside={}, shards=1)
+    assert not outcome.same and outcome.lines == ("counts.h5: DIFFERENT", "sums.h5: the same")
+
+
+class Off(Tally):
+    """Adds up wrongly."""
+
+    def tables(self) -> Mapping[str, WriteTable]:
+        return {"counts.h5": lambda file, parts: None, "sums.h5": _write_sums}
+
+
+def test_an_audit_refuses_a_shard_that_the_recipe_does_not_make(
+    reference: Path, digits: ImageSource, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(reference, tmp_path / "b"))
+    manifest = Manifest.from_json((folder / MANIFEST).read_text())
+    recipe = {**manifest.identity.recipe, "samples_per_shard": 200}
+    with_manifest(folder, recipe=recipe)
+    with pytest.raises(
+        BuildError, match=r"'test-clean-000002\.tar', which its recipe does not make"
+    ):
+        rebuild(folder, "digits:", outside={}, shards=1)

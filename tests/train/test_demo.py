@@ -1,7 +1,7 @@
 """The demo walks the whole path, twice into the same folder, and says so in its report."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,18 @@ from artifacts.verify import verify
 from builders.corruptions import catalogue
 from tests.train.test_report import Parsed
 from train.cells import cells_of
-from train.demo import BUNDLE, demo
+from train.demo import BUNDLE, ROBUSTNESS, demo
+from train.studies.study import Scale, Study, Trial
 
 FEW = ("contrast", "brightness")
+
+
+def _barely_trained(scale: Scale) -> list[Trial]:
+    trials = ROBUSTNESS.trials(scale)
+    return [replace(trial, config=replace(trial.config, epochs=1)) for trial in trials]
+
+
+QUICK: Study = replace(ROBUSTNESS, seeds={"smoke": 2}, trials=_barely_trained)
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Walked:
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Walked:
     out, said = tmp_path_factory.mktemp("demo") / "new" / "out", list[str]()
-    return Walked(out, demo(out, said.append, corruptions=FEW), said)
+    return Walked(out, demo(out, said.append, corruptions=FEW, study=QUICK), said)
 
 
 def test_the_bundle_has_every_cell_and_is_sound(walked: Walked) -> None:
@@ -71,7 +80,7 @@ def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> No
     assert hashlib.sha256((walked.bundle / MANIFEST).read_bytes()).hexdigest() in texts
     assert {*manifest.identity.versions.values(), "cores", "torch"} <= texts
     assert {"contrast", "brightness", "1, 2, 3, 4, 5", "1,800"} <= texts
-    assert parsed.tags.count("img") == 1
+    assert parsed.tags.count("img") == 2  # the contact sheet, and accuracy under noise and blur
     assert (
         "http://" not in walked.report.read_text() and "https://" not in walked.report.read_text()
     )
@@ -80,7 +89,7 @@ def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> No
 def test_a_second_walk_takes_the_bundle_as_it_is(walked: Walked) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in walked.bundle.iterdir()}
     said: list[str] = []
-    assert demo(walked.out, said.append, corruptions=FEW) == walked.report
+    assert demo(walked.out, said.append, corruptions=FEW, study=QUICK) == walked.report
     assert {path.name: path.stat().st_mtime_ns for path in walked.bundle.iterdir()} == before
     assert "11 of which were there" in said[0]
 
@@ -96,7 +105,7 @@ def test_a_damaged_bundle_ends_the_walk(walked: Walked) -> None:
     shard.write_bytes(whole[:600] + bytes([whole[600] ^ 1]) + whole[601:])
     try:
         with pytest.raises(BundleError, match=r"test-clean-000000\.tar: damaged"):
-            demo(walked.out, lambda line: None, corruptions=FEW)
+            demo(walked.out, lambda line: None, corruptions=FEW, study=QUICK)
     finally:
         shard.write_bytes(whole)
 

@@ -73,16 +73,11 @@ def clean(scale: Scale, split: str, name: str = "cifar10") -> Bundled:
 
 def notes(scale: Scale) -> tuple[str, ...]:
     """What has to be known of the numbers of a scale before they are held against the paper's."""
-    return {
-        "smoke": (
-            "Measured on 8 x 8 digits after one epoch, to show that the parts fit together.",
-        ),
-        "small": (
-            "Measured with ResNet-18 after 5 epochs of 10,000 images; the paper's models are"
-            " ResNet-50 after 500 epochs of 50,000.",
-        ),
-        "full": (),
-    }[scale]
+    config = _SETTINGS[scale]
+    images = "8 x 8 digits" if config.images is None else f"{config.images:,} images"
+    measured = f"Measured with {config.encoder} after {config.epochs} epochs of {images}"
+    paper = "the paper's models are ResNet-50 after 500 epochs of 50,000 images in batches of 256"
+    return () if scale == "full" else (f"{measured} in batches of {config.batch_size}; {paper}.",)
 
 
 def ablation_trial(scale: Scale, row: str, column: str, config: Classify) -> Trial:

@@ -22,7 +22,11 @@ _SIGMAS: Mapping[Scale, Mapping[str, tuple[float, ...]]] = {
     "small": {"noise": _NOISE, "blur": _BLUR[1::2]},
     "full": {"noise": _NOISE, "blur": _BLUR},
 }
-_IMAGES = {"smoke": None, "small": 1000, "full": None}  # of the test split
+_IMAGES: Mapping[Scale, int | None] = {
+    "smoke": None,
+    "small": 1000,
+    "full": None,
+}  # of the test split
 _NAMES = {"noise": "gaussian_noise_sigma", "blur": "gaussian_blur_sigma"}
 _COLUMN = "accuracy"
 
@@ -78,7 +82,10 @@ def _present(results: Results) -> Layout:
         panels.append(
             Panel(title=f"Gaussian {kind}", x_label=unit, y_label="accuracy (%)", curves=curves)
         )
-    return Layout(grids=tuple(grids), panels=tuple(panels), notes=(_PAPER, *notes(results.scale)))
+    images = f"Every accuracy is over {_IMAGES[results.scale] or 'all'} images of the test split."
+    return Layout(
+        grids=tuple(grids), panels=tuple(panels), notes=(_PAPER, *notes(results.scale), images)
+    )
 
 
 _PAPER = (

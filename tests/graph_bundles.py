@@ -1,0 +1,42 @@
+"""Small bundles of graphs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+
+from artifacts.digest import sha256
+from artifacts.graph_table import GRAPHS
+from artifacts.manifest import MANIFEST, SUMS, File, Manifest, sums
+from builders.random_graphs import Graphs
+from builders.run import build
+from builders.sources.source import Nothing
+
+SMALL = Graphs(
+    sizes=(12, 16),
+    nei=(1, 2, 3),
+    p=(0.5, 0.9),
+    least=2_500,
+    most=4_500,
+    graphs=9,
+    samples_per_shard=4,
+)
+
+
+def graph_bundle(folder: Path, recipe: Graphs = SMALL) -> Manifest:
+    """Build random graphs."""
+    return build(recipe, Nothing(), folder)
+
+
+def with_table(folder: Path, change: Callable[[h5py.File], None]) -> None:
+    """Change the table of a bundle, and its digests with it, as whoever made it could have."""
+    with h5py.File(folder / GRAPHS, "r+") as file:
+        change(file)
+    manifest = Manifest.from_json((folder / MANIFEST).read_text("utf-8"))
+    path = folder / GRAPHS
+    table = File(GRAPHS, path.stat().st_size, sha256(path))
+    others = [file for file in manifest.tables if file.name != GRAPHS]
+    manifest = replace(manifest, tables=(*others, table))
+    (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
+    (folder / SUMS).write_text(sums(manifest, sha256(folder / MANIFEST)), "ascii")
