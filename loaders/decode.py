@@ -177,6 +177,7 @@ def _ids(data: Data, place: Array) -> Array:
     """Palette indices or gray values. -> (H, W) uint8."""
     pixels = _plain_ids(data)
     if pixels is None:
+        _check_chunks(data)  # Pillow reads no further than the last pixel, and misses the checksums
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             pixels = np.asarray(image)
     return _placed(pixels, place)
@@ -211,6 +212,22 @@ def _chunks(data: Data, kind: bytes) -> Iterator[Data]:
         if data[start + 4 : start + 8] == kind:
             yield data[start + 8 : start + 8 + length]
         start += 12 + length
+
+
+def _check_chunks(data: Data) -> None:
+    """Compare the checksum of every chunk of a PNG.
+
+    Raises:
+        BundleError: one differs, or the file ends before its last chunk does.
+    """
+    start, kind = 8, b""
+    while kind != b"IEND":
+        end = start + 8 + int.from_bytes(data[start : start + 4], "big")
+        kind = bytes(data[start + 4 : start + 8])
+        checksum = int.from_bytes(data[end : end + 4], "big")
+        if end + 4 > len(data) or isal_zlib.crc32(data[start + 4 : end]) != checksum:
+            raise BundleError("a .png member is damaged: a checksum differs")
+        start = end + 4
 
 
 def raw_shape(data: Data) -> tuple[int, tuple[int, int, int]]:
