@@ -6,7 +6,6 @@ its name. So a shard is finished when its rows are there, a build that was stopp
 goes on where it was, and the manifest, written last of all, turns the folder into a bundle.
 """
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from artifacts.card import card
 from artifacts.digest import publish, sha256, whole_file
 from artifacts.errors import BuildError, SourceError
 from artifacts.index import write_index
+from artifacts.lock import held
 from artifacts.manifest import (
     CARD,
     INDEX,
@@ -62,11 +62,7 @@ def claim(folder: Path, identity: Identity) -> Iterator[None]:
     work = folder / _WORK
     check(folder, identity)
     work.mkdir(parents=True, exist_ok=True)
-    with (work / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BuildError(f"another process is building in {folder}") from error
+    with held(work / _LOCK, BuildError(f"another process is building in {folder}")):
         if not (work / _IDENTITY).exists():
             with whole_file(work / _IDENTITY) as file:
                 file.write(_text(identity).encode())

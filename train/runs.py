@@ -11,7 +11,6 @@ A folder belongs to one run: the same method, configuration and bundle.
 """
 
 import dataclasses
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any, get_type_hints
 
 from artifacts.digest import whole_file
 from artifacts.errors import RunError
+from artifacts.lock import held
 
 FORMAT = 1
 RUN, METRICS, MODEL, FAILED = "run.json", "metrics.jsonl", "model.safetensors", "failed.json"
@@ -71,11 +71,7 @@ def claim(folder: Path, run: Run) -> Iterator[bool]:
     """
     _refuse_other(folder, run)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError(f"another process is training in {folder}") from error
+    with held(folder / _LOCK, RunError(f"another process is training in {folder}")):
         with whole_file(folder / RUN) as file:
             text = json.dumps({"format": FORMAT, **asdict(run)}, indent=1, sort_keys=True)
             file.write(text.encode())

@@ -1,0 +1,23 @@
+"""A folder that one process at a time may work in."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from artifacts.errors import QuireError
+
+
+@contextmanager
+def held(path: Path, refusal: QuireError) -> Iterator[None]:
+    """Hold a lock file while the body runs; the system lets go of it when the process dies.
+
+    Raises:
+        QuireError: `refusal`, as another process holds it.
+    """
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise refusal from error
+        yield
