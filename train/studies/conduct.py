@@ -24,9 +24,9 @@ from train import runs
 from train.classify import train
 from train.evaluate import Measured, evaluate
 from train.intervals import csv_text
+from train.plots.curves import WIDTH, lines_csv, plot
 from train.report import Picture, Section, write_page
 from train.running import Report, Running
-from train.studies.curves import WIDTH, lines_csv, plot
 from train.studies.grid import as_csv, as_table
 from train.studies.study import Bundled, Layout, Results, Scale, Study, Trial
 

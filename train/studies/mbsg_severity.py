@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from builders.corrupted import Corrupted
 from train.evaluate import Evaluate
-from train.studies.curves import Curve, Panel
+from train.plots.curves import Curve, Panel
 from train.studies.grid import Grid
 from train.studies.mbsg import BASELINE, VARIANTS, clean, dataset, notes, setting
 from train.studies.study import Bundled, Layout, Results, Scale, Study, Trial

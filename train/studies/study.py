@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from train.classifier_run import Classify
 from train.evaluate import Evaluate, Measured
-from train.studies.curves import Panel
+from train.plots.curves import Panel
 from train.studies.grid import Grid
 
 Scale: TypeAlias = Literal["smoke", "small", "full"]

@@ -21,7 +21,7 @@ from PIL import Image
 
 from tests.train.test_report import HOSTILE
 from train.intervals import interval
-from train.studies.curves import DENSITY, WIDTH, Curve, Panel, lines_csv, plot
+from train.plots.curves import DENSITY, WIDTH, Curve, Panel, lines_csv, plot
 
 ROOT = Path(__file__).parents[3]
 OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # as drawn
@@ -88,7 +88,7 @@ def test_the_same_panels_give_the_same_bytes_in_any_process_and_leave_no_trace()
     with matplotlib.rc_context({"lines.linewidth": 9, "font.size": 30, "axes.facecolor": "red"}):
         assert plot(panels) == png
     code = (
-        "import hashlib, sys; from train.studies.curves import *; "
+        "import hashlib, sys; from train.plots.curves import *; "
         f"print(hashlib.sha256(plot({panels!r})).hexdigest(), 'matplotlib.pyplot' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
