@@ -19,9 +19,9 @@ from train.evaluate import Evaluate, Measured, evaluate
 from train.metrics import read_metrics
 from train.running import Report, Running
 from train.studies.catalogue import STUDIES
-from train.studies.conduct import Place, conduct
+from train.studies.conduct import conduct
 from train.studies.grid import Grid, as_csv, as_text
-from train.studies.study import Scale
+from train.studies.study import Place, Scale
 
 Bar: TypeAlias = Callable[[str], AbstractContextManager[Report | None]]  # a progress bar, by unit
 

@@ -32,8 +32,9 @@ from train.reading_speed import REPEATS, Rates, reading_speed
 from train.report import Section, Table, write_page
 from train.running import Running
 from train.studies import mbsg_severity
-from train.studies.conduct import Place, conduct, section_of
-from train.studies.study import Layout, Results, Scale, Study, Trial
+from train.studies.conduct import conduct, section_of
+from train.studies.study import Layout, Place, Scale, Study
+from train.studies.trials import Results, Trial
 
 BUNDLE, REPORT = "digits-corrupted", "report.html"
 

@@ -7,7 +7,6 @@ the same for every test image, and are recorded. The model is in evaluation mode
 batch normalisation passes nothing from one image to another.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,7 @@ from models.classifier import Classifier
 from train.cells import Cell, Cells, cells_of, severities
 from train.classifier_run import Classify, trained
 from train.running import Precision, Report, autocast, best_device, key
-from train.runs import EVALUATIONS, Run, to_record
+from train.runs import EVALUATIONS, Run, digest, to_record
 from train.subset import rows_of
 
 _PART = 512  # images that are encoded at once
@@ -107,7 +106,7 @@ def evaluate(
     _check(run, whole, data)
     size = how.batch_size or config.batch_size
     question = {**to_record(how), "batch_size": size, "bundle": whole.state_dict()["bundle"]}
-    path = folder / EVALUATIONS / f"{_digest(question)}.json"
+    path = folder / EVALUATIONS / f"{digest(question)}.json"
     if path.exists():
         return [Measured(**record) for record in json.loads(path.read_text("utf-8"))["measured"]]
     judge = Judge(model, config.precision, best_device(device))
@@ -240,10 +239,6 @@ def _context(run: Run, config: Classify, data: str, size: int, seed: int) -> Str
     rng = np.random.default_rng(key(seed, "context"))
     some = np.sort(rng.permutation(rows)[:size])
     return stream(data, rows=some.tolist(), batch_size=len(some))
-
-
-def _digest(question: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:

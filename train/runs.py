@@ -11,6 +11,7 @@ A folder belongs to one run: the same method, configuration and bundle.
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,6 +61,11 @@ def to_record(config: Any) -> dict[str, Any]:
     """Every field of a configuration, as JSON has them: a tuple becomes a list."""
     record: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     return record
+
+
+def digest(record: Any) -> str:
+    """Sixteen letters that stand for a record of plain values, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from builders.corruptions import catalogue
 from tests.train.test_report import Parsed
 from train.cells import cells_of
 from train.demo import BUNDLE, ROBUSTNESS, demo
-from train.studies.study import Scale, Study, Trial
+from train.studies.study import Scale, Study
+from train.studies.trials import Trial
 
 FEW = ("contrast", "brightness")
 

@@ -14,8 +14,10 @@ from builders.corrupted import Corrupted
 from models.similarity_graph import GraphConfig
 from train.classifier_run import Classify
 from train.evaluate import Evaluate
+from train.studies.bundles import Bundled
 from train.studies.grid import Grid
-from train.studies.study import Bundled, Layout, Results, Scale, Trial
+from train.studies.study import Layout, Scale
+from train.studies.trials import Results, Trial
 
 BASELINE = "baseline"
 VARIANTS: Mapping[str, GraphConfig | None] = {

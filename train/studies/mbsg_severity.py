@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from builders.corrupted import Corrupted
 from train.evaluate import Evaluate
 from train.plots.curves import Curve, Panel
+from train.studies.bundles import Bundled
 from train.studies.grid import Grid
 from train.studies.mbsg import BASELINE, VARIANTS, clean, dataset, notes, setting
-from train.studies.study import Bundled, Layout, Results, Scale, Study, Trial
+from train.studies.study import Figure, Layout, Scale
+from train.studies.trials import Results, Trial, Trials
 
 _NOISE = (0.04, 0.08, 0.12, 0.16, 0.2, 0.24)
 _BLUR = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -83,8 +85,9 @@ def _present(results: Results) -> Layout:
             Panel(title=f"Gaussian {kind}", x_label=unit, y_label="accuracy (%)", curves=curves)
         )
     images = f"Every accuracy is over {_IMAGES[results.scale] or 'all'} images of the test split."
+    figure = Figure(name="figure", panels=tuple(panels))
     return Layout(
-        grids=tuple(grids), panels=tuple(panels), notes=(_PAPER, *notes(results.scale), images)
+        grids=tuple(grids), figures=(figure,), notes=(_PAPER, *notes(results.scale), images)
     )
 
 
@@ -93,7 +96,7 @@ _PAPER = (
     " graph reach 1.5 times the baseline's accuracy or more; under blur, about 2 % more throughout."
 )
 
-STUDY = Study(
+STUDY = Trials(
     title="Accuracy against the severity of noise and blur",
     paper="Mondal, Jain & Siddiqi 2021, Figure 2",
     seeds={"smoke": 2, "small": 1, "full": 5},  # a seed of small takes half an hour and more

@@ -6,7 +6,8 @@ from train.classifier_run import Classify
 from train.evaluate import Evaluate
 from train.studies.grid import Grid
 from train.studies.mbsg import BASELINE, VARIANTS, clean, notes, setting
-from train.studies.study import Layout, Results, Scale, Study, Trial
+from train.studies.study import Layout, Scale
+from train.studies.trials import Results, Trial, Trials
 
 _K = {"cifar10": 16, "cifar100": 4, "mit67": 4}  # neighbours
 _SETTINGS = ("inductive", "transductive")
@@ -104,7 +105,7 @@ _NOTE = (
     " here; their rows are the paper's."
 )
 
-STUDY = Study(
+STUDY = Trials(
     title="Image classification with mini-batch similarity graphs",
     paper="Mondal, Jain & Siddiqi 2021, Table 1",
     seeds={"smoke": 1, "small": 1, "full": 5},

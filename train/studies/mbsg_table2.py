@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from models.similarity_graph import GraphConfig
 from train.studies.mbsg import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
-from train.studies.study import Layout, Results, Scale, Study, Trial
+from train.studies.study import Layout, Scale
+from train.studies.trials import Results, Trial, Trials
 
 _PAPER = {
     "MBSG (dropfeat)": (94.44, 94.91, 95.10, 95.24, 95.22, 95.02, 94.11, 92.88),
@@ -33,7 +34,7 @@ def _present(results: Results) -> Layout:
     return ablation(results, title, _PAPER, *(f"k={k}" for k in _K))
 
 
-STUDY = Study(
+STUDY = Trials(
     title="Neighbours of a node",
     paper="Mondal, Jain & Siddiqi 2021, Table 2",
     seeds={"smoke": 1, "small": 1, "full": 5},

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from train.classifier_run import Classify
 from train.studies.mbsg import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
-from train.studies.study import Layout, Results, Scale, Study, Trial
+from train.studies.study import Layout, Scale
+from train.studies.trials import Results, Trial, Trials
 
 _PAPER = {
     "MBSG (dropfeat)": (94.34, 94.88, 95.10, 95.24, 95.28),
@@ -40,7 +41,7 @@ def _present(results: Results) -> Layout:
     return ablation(results, title, _PAPER, *(f"B={size}" for size in _SIZES))
 
 
-STUDY = Study(
+STUDY = Trials(
     title="Size of a batch",
     paper="Mondal, Jain & Siddiqi 2021, Table 3",
     seeds={"smoke": 1, "small": 1, "full": 5},

@@ -1,91 +1,82 @@
 """What a study is: the runs behind a table or a figure of a paper, and how to lay them out.
 
-A study is a small file: `trials` says which models are trained on which bundles and measured on
-which, at each scale; `present` lays out what was measured, beside the paper's figures. Building,
-training, measuring and writing are the same for all (`train.studies.conduct`).
+A study is a small file. What it does to find its numbers is its own; what it shows, and how that
+is written, is the same for all (`train.studies.conduct`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
 
-from train.classifier_run import Classify
-from train.evaluate import Evaluate, Measured
 from train.plots.curves import Panel
+from train.running import Report, Running
 from train.studies.grid import Grid
 
 Scale: TypeAlias = Literal["smoke", "small", "full"]
+Say: TypeAlias = Callable[[str], None]
+Line: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bundled:
-    """A bundle that a study reads: a recipe over a dataset.
+class Place:
+    """Where a study works, with what, and whom it tells."""
 
-    The dataset is the name by which the user gives a source, `cifar10`; or, with a colon, a source
-    that needs none: `digits:`.
-    """
-
-    dataset: str
-    recipe: Any
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """A model of a study: trained once for each seed, and measured after that.
-
-    `row` and `column` are where its numbers stand in a table; no two trials share both.
-    """
-
-    row: str
-    column: str
-    config: Classify  # its seed is replaced
-    data: Bundled  # to train on
-    tests: tuple[tuple[Bundled, Evaluate], ...]  # to measure on
+    out: Path
+    sources: Mapping[str, str]  # KIND:PATH of each dataset that is there
+    running: Running = dataclasses.field(default_factory=lambda: Running(tensorboard=False))
+    say: Say = print
+    report: Report | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
-    """What the trials measured: for each, the measurements of each seed that was run."""
+class Figure:
+    """Panels on one picture; its name is that of its files."""
 
-    scale: Scale
-    measured: Mapping[tuple[str, str], Sequence[Sequence[Measured]]]
-
-    def values(
-        self, trial: tuple[str, str], setting: str, corruption: str = "clean", severity: float = 0
-    ) -> tuple[float, ...]:
-        """The accuracy of a trial (row, column) for each seed, in percent; none if it was not run.
-
-        A cell that was measured twice counts once.
-        """
-        wanted = setting, corruption, severity
-        found = []
-        for seed in self.measured.get(trial, ()):
-            cells = {(one.setting, one.corruption, one.severity): one.accuracy for one in seed}
-            if wanted in cells:
-                found.append(cells[wanted])
-        return tuple(found)
-
-    def severities(self, corruption: str) -> tuple[float, ...]:
-        """The severities at which a corruption was measured, rising."""
-        runs = (one for seeds in self.measured.values() for seed in seeds for one in seed)
-        return tuple(sorted({one.severity for one in runs if one.corruption == corruption}))
+    name: str
+    panels: tuple[Panel, ...]
+    columns: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a study shows: tables, line plots, and what a reader has to know of them."""
+    """What a study shows: tables, figures, and what a reader has to know of them."""
 
     grids: tuple[Grid, ...] = ()
-    panels: tuple[Panel, ...] = ()
+    figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Findings:
+    """What a study has found so far, and every number behind it: a heading, and lines."""
+
+    layout: Layout
+    heading: Line
+    lines: tuple[Line, ...]
+
+
+class Study(Protocol):
     """A table or a figure of a paper, as something that can be run."""
 
-    title: str
-    paper: str  # authors, year, and which table or figure
-    seeds: Mapping[Scale, int]  # runs of each trial
-    trials: Callable[[Scale], Sequence[Trial]]
-    present: Callable[[Results], Layout]
+    @property
+    def title(self) -> str:
+        """What it is about."""
+
+    @property
+    def paper(self) -> str:
+        """Authors, year, and which table or figure."""
+
+    def carry_out(
+        self, scale: Scale, place: Place, *, seeds: int | None = None
+    ) -> Iterator[Findings]:
+        """What is found, each time more than before; the last is all.
+
+        `seeds` are the runs of each model, by default as many as the study says. What is finished
+        is used again.
+
+        Raises:
+            RunError: data is not at hand; or see `train.classify.train`.
+            BundleError, BuildError, SourceError: a bundle or a source is not what it should be.
+        """
