@@ -17,7 +17,7 @@ _INSIDE = """\
 ```
 
 ## What is inside
-- `*.tar`: WebDataset shards, plain USTAR. Each sample has {members}.
+{shards_of}\
 - `{index}`: one row a sample: key, shard, where each member lies, and the columns {columns}.
 {tables}\
 - `{manifest}`: recipe, source fingerprint, library versions, every file with its size and sha256.
@@ -30,6 +30,7 @@ Made by Quire from `{source}` (split
 _OF_NOTHING = """\
 Made by Quire by the recipe
 below, from no source; the same recipe gives the same bytes."""
+_SHARDS = "- `*.tar`: WebDataset shards, plain USTAR. Each sample has {members}.\n"
 _TABLE = (
     "- `{table}`: a table of the whole, each array of which says what it holds and in which unit.\n"
 )
@@ -68,6 +69,14 @@ for batch in quire.stream(".", columns=[], batch_size=256, shuffle=True):
 ```
 """
 
+_READ_TABLES = """\
+## How to read it
+```python
+import h5py
+h5py.File("{table}").visititems(lambda name, entry: print(name, entry))
+```
+"""
+
 
 def card(
     identity: Identity, shards: Sequence[Shard], rows: Rows, tables: Sequence[str] = ()
@@ -82,6 +91,7 @@ def card(
     if source != NO_SOURCE:
         words += [source, split]
         made = _OF_A_SOURCE.format(source=source, split=split)
+    members = ", ".join(f"`.{e}`" for e in extensions) or "no member"
     inside = _INSIDE.format(
         title=" · ".join(words),
         samples=sum(shard.samples for shard in shards),
@@ -89,7 +99,7 @@ def card(
         size=sum(shard.bytes for shard in shards) / 1e6,
         made=made,
         recipe=json.dumps(dict(identity.recipe), indent=1, sort_keys=True),
-        members=", ".join(f"`.{e}`" for e in extensions) or "no member",
+        shards_of=_SHARDS.format(members=members) if shards else "",
         columns=", ".join(f"`{c}`" for c in sorted(rows.columns)) or "(none)",
         tables="".join(_TABLE.format(table=table) for table in tables),
         index=INDEX,
@@ -106,5 +116,7 @@ def _how_to_read(extensions: Sequence[str], split: str, tables: Sequence[str]) -
     if images:
         label = ', sample["cls"]' if "cls" in extensions else ""
         return _READ_IMAGES.format(member=images[0], label=label, split=split, index=INDEX)
-    member = extensions[0] if extensions else "json"
-    return _READ_OTHERS.format(member=member, table=tables[0] if tables else INDEX)
+    table = tables[0] if tables else INDEX
+    if not extensions:
+        return _READ_TABLES.format(table=table)
+    return _READ_OTHERS.format(member=extensions[0], table=table)

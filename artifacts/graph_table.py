@@ -92,6 +92,8 @@ _PLAIN = {
     "parameters/dense": ("parameters", "as deepstruct's MaskedDeepDAN, masked weights included"),
     "generator/cell": ("rows of cells", "the parameters that were drawn"),
     "generator/attempts": ("graphs", "graphs drawn until this one was accepted, it included"),
+    "generator/pruning": ("prunings", "which of several that begin with the same graph"),
+    "generator/step": ("steps", "how often a share of the arcs was removed"),
     "edges": ("nodes", "arcs in rows (from, to), in the order of their undirected edges"),
     "layers": ("layers", "0 without predecessors, else 1 + the highest of theirs"),
     "masks/indptr": (

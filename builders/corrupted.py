@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import RecipeError
-from artifacts.members import RAW_IMAGE, class_ids, raw_header, raw_images
-from artifacts.shards import TRAILER, Payloads, Samples, room
+from artifacts.shards import TRAILER, Samples
 from builders.corruptions import catalogue
 from builders.corruptions.images import Images
 from builders.draws import sample_rngs
+from builders.labelled_images import members, sample_bytes
 from builders.plan import ShardTask, cut
 from builders.recipe import OUTSIDE, Run, WriteTable
-from builders.sources.source import IMAGES, Block, ImageSource
+from builders.sources.source import IMAGES, Block, Image, ImageSource
 
 _RUN = 256  # images that are corrupted at once: their floats stay in the cache
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -148,7 +148,7 @@ class Corrupted:
 
     def plan(self, source: ImageSource) -> tuple[ShardTask, ...]:
         """Every cell cut into shards."""
-        size = _sample_bytes(source.image_shape)
+        size = sample_bytes(source.image_shape)
         return tuple(
             ShardTask(
                 name=f"{self.split}-{cell.name}-{number:06d}.tar",
@@ -192,19 +192,17 @@ class Corrupted:
 
 def _samples(block: Block, cell: Cell, corrupt: Corrupt) -> Samples:
     """One run of samples of one cell."""
-    images: Payloads
+    images: Images | Iterator[Image]
     if isinstance(block.images, np.ndarray):
-        channels = block.images.shape[-1]
-        images = raw_images(corrupt(block.images, block.indices))
+        images = corrupt(block.images, block.indices)
     else:  # images of different sizes, one at a time
-        channels = block.images[0].shape[-1] if len(block.images) else 3
-        images = [
-            raw_images(corrupt(image[None], block.indices[i : i + 1])).tobytes()
+        images = (
+            corrupt(image[None], block.indices[i : i + 1])[0]
             for i, image in enumerate(block.images)
-        ]
+        )
     return Samples(
         keys=[f"{cell.name}-{index:08d}" for index in block.indices.tolist()],
-        members={RAW_IMAGE[channels]: images, "cls": class_ids(block.labels)},
+        members=members(images, block.labels),
         columns={
             "label": block.labels,
             "source_index": block.indices,
@@ -212,11 +210,3 @@ def _samples(block: Block, cell: Cell, corrupt: Corrupt) -> Samples:
             "severity": np.full(len(block.labels), cell.severity, np.float64),
         },
     )
-
-
-def _sample_bytes(shape: tuple[int, int, int] | None) -> int | None:
-    """What one sample takes in a shard: class id and image, each with its header."""
-    if shape is None:
-        return None
-    height, width, channels = shape
-    return room(1) + room(len(raw_header(height, width, channels)) + height * width * channels)

@@ -2,7 +2,15 @@
 
 from typing import Any
 
+from builders.anchors import Anchors
+from builders.cooccurrence import Cooccurrence
 from builders.corrupted import Corrupted
+from builders.pruned import Pruned
 from builders.random_graphs import Graphs
+from builders.scenes import Scenes
+from builders.subsets import Subsets
 
-RECIPES: dict[str, type[Any]] = {recipe.kind: recipe for recipe in (Corrupted, Graphs)}
+RECIPES: dict[str, type[Any]] = {
+    recipe.kind: recipe
+    for recipe in (Corrupted, Anchors, Graphs, Pruned, Scenes, Cooccurrence, Subsets)
+}

@@ -25,6 +25,8 @@ class Entry:
 
     dag: Dag
     layers: Ints
+    sources: int  # nodes that hear the inputs
+    sinks: int  # nodes that the outputs hear
     parameters: Mapping[str, int]  # of the network, by each way to count
     of_dag: Properties
     of_graph: Properties
@@ -38,8 +40,8 @@ class Entry:
             "size": self.dag.size,
             "num_edges": len(self.dag.arcs),
             "num_layers": int(self.layers.max(initial=-1)) + 1,
-            "num_sources": len(self.dag.sources),
-            "num_sinks": len(self.dag.sinks),
+            "num_sources": self.sources,
+            "num_sinks": self.sinks,
         }
 
 
@@ -51,15 +53,30 @@ def entry(
     outputs: int,
     drawn: Mapping[str, float] | None = None,
     file: str | None = None,
+    pruned_from: Graph | None = None,
 ) -> Entry:
-    """Measure a graph. O(n E) time."""
+    """Measure a graph. O(n E) time.
+
+    Layers, sources and sinks are those of the graph that it was pruned from, if it was: a network
+    that loses connections wires no inputs to a node because nothing else is left of its own.
+    """
     dag = directed(graph, direction)
-    counted = {
-        "connected": parameters(dag, inputs=inputs, outputs=outputs, count="connected"),
-        "dense": parameters(dag, inputs=inputs, outputs=outputs, count="dense"),
-    }
-    of_dag, of_graph = dag_properties(dag), graph_properties(graph)
-    return Entry(dag, layers(dag), counted, of_dag, of_graph, drawn or {}, file)
+    network = dag if pruned_from is None else directed(pruned_from, direction)
+    connected = parameters(network, inputs=inputs, outputs=outputs, count="connected")
+    return Entry(
+        dag=dag,
+        layers=layers(network),
+        sources=len(network.sources),
+        sinks=len(network.sinks),
+        parameters={
+            "connected": connected - len(network.arcs) + len(dag.arcs),
+            "dense": parameters(network, inputs=inputs, outputs=outputs, count="dense"),
+        },
+        of_dag=dag_properties(dag),
+        of_graph=graph_properties(graph),
+        drawn=drawn or {},
+        file=file,
+    )
 
 
 def mask(dag: Dag, layer: Ints) -> tuple[Ints, Ints]:

@@ -3,24 +3,33 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 from artifacts.errors import SourceError
 from builders.sources.cifar import Cifar, open_cifar
+from builders.sources.coco import Coco, open_coco
 from builders.sources.folders import SUFFIXES, ClassFolders, open_folders, path_and_size
 from builders.sources.graphs import GraphFolder, open_graphs
 from builders.sources.layout import check_split
 from builders.sources.mnist import Mnist, open_mnist
 from builders.sources.samples import open_digits
+from builders.sources.scene import STEPS
+from builders.sources.shapes import open_shapes
 from builders.sources.source import (
     GRAPHS,
     IMAGES,
     NOTHING,
+    SCENES,
     UNDIVIDED,
     ImageSource,
     Nothing,
     Source,
 )
+from builders.sources.stl10 import Stl10, open_stl10
+from builders.sources.svhn import Svhn, open_svhn
+from builders.sources.voc import Voc
+from builders.sources.voc_lists import SPLITS as VOC_SPLITS
+from builders.sources.voc_lists import open_voc
 
 Download: TypeAlias = Callable[[str, Path], None]  # fetch a kind into a folder, if it is not there
 
@@ -34,7 +43,9 @@ class SourceKind:
     splits: tuple[str, ...] | None  # None: whatever the folder has
     open: Callable[[str, str], Source]  # what follows the colon, and the split
     downloads: bool = False
-    holds: str = IMAGES  # with these, `open` gives an ImageSource
+    holds: str = (
+        IMAGES  # with these, `open` gives an ImageSource; with SCENES, a SegmentationSource
+    )
 
 
 @overload
@@ -63,16 +74,18 @@ def open_source(
     the spec may be None.
 
     Raises:
-        SourceError: an unknown kind, one that holds something else, or none where one is needed; a
-            missing path, an unknown split, or a folder that is not in the layout named; also a kind
+        SourceError: an unknown kind, one that holds something else, none where one is needed, or
+            one where none is read; a missing path, an unknown split, or a folder that is not in the layout named; also a kind
             that nobody can download, if there is a `download`.
     """
     if spec is None and NOTHING in reads:
         return Nothing()
-    name, where = divided(spec, _fitting(reads))
+    if not (fitting := _fitting(reads)):
+        raise SourceError(f"no source is read here, but {spec} is given")
+    name, where = divided(spec, fitting)
     kind = SOURCES[name]
     if download is None:
-        return kind.open(where, split)
+        return _narrowed(kind.open(where, split), reads)
     if not kind.downloads:
         able = ", ".join(name for name, kind in SOURCES.items() if kind.downloads)
         raise SourceError(f"{name} cannot be downloaded; {able} can")
@@ -86,8 +99,16 @@ def open_source(
 
 
 def _fitting(reads: Sequence[str]) -> list[str]:
-    """The kinds that hold one of these."""
-    return [name for name, kind in SOURCES.items() if kind.holds in reads]
+    """The kinds that hold one of these; what holds scenes also holds what they are made of."""
+    wanted = {SCENES if what in STEPS else what for what in reads}
+    return [name for name, kind in SOURCES.items() if kind.holds in wanted]
+
+
+def _narrowed(source: Any, reads: Sequence[str]) -> Source:
+    """The source with nothing in it that is not read."""
+    steps = [step for step in STEPS if step in reads]
+    narrowed: Source = source.narrowed(steps[-1]) if hasattr(source, "narrowed") else source
+    return narrowed
 
 
 def divided(spec: str | None, kinds: Sequence[str] | None = None) -> tuple[str, str]:
@@ -130,9 +151,27 @@ def _mnist(where: str, split: str) -> Mnist:
     return open_mnist(_folder("mnist", where), split)
 
 
+def _svhn(where: str, split: str) -> Svhn:
+    return open_svhn(_folder("svhn", where), split)
+
+
+def _stl10(where: str, split: str) -> Stl10:
+    return open_stl10(_folder("stl10", where), split)
+
+
 def _class_folders(where: str, split: str) -> ClassFolders:
     path, size = path_and_size(where)
     return open_folders(_folder("folder", path), split, size=size)
+
+
+def _voc2012(where: str, split: str) -> Voc:
+    path, option, sbd = where.rpartition("?sbd=")
+    folder = _folder("voc2012", path if option else where)
+    return open_voc(folder, split, sbd=_folder("voc2012", sbd) if option else None)
+
+
+def _coco(where: str, split: str) -> Coco:
+    return open_coco(_folder("coco", where), split)
 
 
 def _graphs(where: str, split: str) -> GraphFolder:
@@ -166,6 +205,20 @@ SOURCES: Mapping[str, SourceKind] = {
         _mnist,
         downloads=True,
     ),
+    "svhn": SourceKind(
+        "SVHN: 32x32 photographs of the digits of house numbers",
+        "svhn:PATH, with train_32x32.mat, test_32x32.mat and, if wanted, extra_32x32.mat (format 2,"
+        " cropped digits) in PATH",
+        ("train", "test", "extra"),
+        _svhn,
+    ),
+    "stl10": SourceKind(
+        "STL-10: 96x96 photographs of 10 classes (the labelled ones)",
+        "stl10:PATH, where PATH is or holds stl10_binary (train_X.bin, train_y.bin, test_X.bin,"
+        " test_y.bin, class_names.txt)",
+        ("train", "test"),
+        _stl10,
+    ),
     "folder": SourceKind(
         "images in class folders",
         f"folder:PATH, with images ({' '.join(SUFFIXES)}) in PATH/<split>/<class>/, or in"
@@ -188,5 +241,31 @@ SOURCES: Mapping[str, SourceKind] = {
         (UNDIVIDED,),
         _graphs,
         holds=GRAPHS,
+    ),
+    "voc2012": SourceKind(
+        "Pascal VOC 2012: photographs with a class for each pixel, of 20 classes and background",
+        "voc2012:PATH, where PATH is or holds VOC2012 or VOCdevkit/VOC2012 (JPEGImages,"
+        " SegmentationClass, ImageSets/Segmentation; if wanted SegmentationObject, Annotations);"
+        " for train_aug and all SegmentationClassAug, for train_aug also SBD's benchmark_RELEASE in"
+        " PATH or voc2012:PATH?sbd=PATH",
+        VOC_SPLITS,
+        _voc2012,
+        holds=SCENES,
+    ),
+    "coco": SourceKind(
+        "COCO's instances: photographs with a class for each pixel, of as many as there are",
+        "coco:PATH, with annotations/instances_<split>.json and the images in <split>/; for the"
+        " split all, annotations.json and the images where it says",
+        None,
+        _coco,
+        holds=SCENES,
+    ),
+    "shapes": SourceKind(
+        "drawn scenes in VOC's form: 20 classes, instances, occlusion; nothing to download",
+        "shapes: 500 scenes of 128x128 a split; shapes:N for N; shapes:N?size=64 or ?size=64x48,"
+        " and ?seed=1 or ?size=64&seed=1 for others",
+        ("train", "val"),
+        open_shapes,
+        holds=SCENES,
     ),
 }

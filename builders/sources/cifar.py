@@ -79,6 +79,17 @@ class _Binary:
         _check_labels(file, labels, self.classes)
         return pixels, labels[:, -1].astype(np.int64)
 
+    def labels(self, file: Path, count: int) -> NDArray[np.int64]:
+        """The wanted labels of a file's records. -> (N,)."""
+        record = len(self.classes) + _PIXELS
+        with layout.reading(file):
+            if file.stat().st_size != count * record:
+                raise SourceError(f"{file} has another length than when it was opened")
+            records = np.memmap(file, np.uint8, mode="r", shape=(count, record))
+        labels = records[:, : len(self.classes)]
+        _check_labels(file, labels, self.classes)
+        return labels[:, -1].astype(np.int64)
+
 
 @dataclass(frozen=True, slots=True)
 class _Pickled:
@@ -106,6 +117,13 @@ class _Pickled:
         if stop > len(labels):
             raise SourceError(f"{file} has become shorter since it was opened")
         return pixels[start:stop], labels[start:stop]
+
+    def labels(self, file: Path, count: int) -> NDArray[np.int64]:
+        """The labels of a file's images. -> (N,)."""
+        labels = self._load(file)[1]
+        if len(labels) != count:
+            raise SourceError(f"{file} has another length than when it was opened")
+        return labels
 
     def _load(self, file: Path) -> _Records:
         with layout.reading(file):
@@ -178,6 +196,15 @@ class Cifar:
                 images[here, :, channel] = pixels[:, channel * _PLANE : (channel + 1) * _PLANE]
             done = here.stop
         return Block(np.arange(start, stop), images.reshape(-1, 32, 32, 3), labels)
+
+    def read_labels(self) -> NDArray[np.int64]:
+        """The label of every sample. -> (N,).
+
+        Raises:
+            SourceError: a file has changed since the source was opened.
+        """
+        files = zip(self.form.files.of(self.split), self.counts, strict=True)
+        return np.concatenate([self.form.labels(self.folder / n, count) for n, count in files])
 
     def fingerprint(self) -> str:
         """sha256 over the names and bytes of the split's files and the file of class names."""

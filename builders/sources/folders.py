@@ -15,6 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from artifacts.digest import sha256
 from artifacts.errors import SourceError
@@ -67,6 +68,10 @@ class ClassFolders:
                 bad.append(LeftOut(index, layout.shown(self.files[index]), str(unfit)))
         labels = np.array([bisect_right(self.ends, index) for index in indices], np.int64)
         return Block(np.array(indices, np.int64), self._joined(images), labels, tuple(bad))
+
+    def read_labels(self) -> NDArray[np.int64]:
+        """The label of every sample, by its folder. -> (N,)."""
+        return np.repeat(np.arange(len(self.ends)), np.diff(self.ends, prepend=0))
 
     def fingerprint(self) -> str:
         """sha256 over the names and bytes of all samples, and the size that they are brought to.

@@ -69,6 +69,14 @@ class Mnist:
         labels = _items(self.folder / self.labels, _LABEL, start, stop)
         return Block(np.arange(start, stop), images[..., np.newaxis], labels.astype(np.int64))
 
+    def read_labels(self) -> NDArray[np.int64]:
+        """The label of every sample, from the file that has them alone. -> (N,).
+
+        Raises:
+            SourceError: the file has changed since the source was opened.
+        """
+        return _items(self.folder / self.labels, _LABEL, 0, len(self)).astype(np.int64)
+
     def fingerprint(self) -> str:
         """sha256 over the two files' names and bytes, as they lie (so gzipped or not differs)."""
         return layout.fingerprint(self.folder, [self.images, self.labels])

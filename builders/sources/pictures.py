@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from builders.sources.source import Image as Pixels
@@ -41,6 +42,19 @@ def decode(file: Path, size: tuple[int, int] | None = None) -> Pixels:
         rgb = picture.convert("RGB")
         fitted = ImageOps.fit(rgb, size, Image.Resampling.BILINEAR) if size else rgb
         return np.array(fitted)
+
+
+def decode_ids(file: Path) -> NDArray[np.uint8]:
+    """The ids in a mask, (H, W) uint8: the palette's numbers, or gray values.
+
+    Raises:
+        UnfitError: the file is no image, damaged or too large, or its pixels are colours.
+    """
+    with _opened(file) as picture:
+        if picture.mode not in ("P", "L"):
+            raise UnfitError(f"its mode is {picture.mode}; a mask has ids: a palette, or gray")
+        picture.load()
+        return np.array(picture)
 
 
 def shape_in_header(file: Path) -> tuple[int, int, int]:

@@ -61,6 +61,10 @@ class Digits:
         images = _enlarged(wanted, self.side) if self.side else wanted[..., np.newaxis].copy()
         return Block(np.arange(start, stop), images, labels[start:stop].copy())
 
+    def read_labels(self) -> NDArray[np.int64]:
+        """The label of every sample. -> (N,)."""
+        return _digits(self.split)[1].copy()
+
     def fingerprint(self) -> str:
         """sha256 over the split's pixels, labels and size, wherever scikit-learn keeps them."""
         gray, labels = _digits(self.split)

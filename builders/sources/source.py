@@ -19,6 +19,7 @@ Image: TypeAlias = NDArray[np.uint8]  # (height, width, channel), 0..255, RGB or
 
 UNDIVIDED = "all"  # the split of a source that has but one
 NOTHING, IMAGES, GRAPHS = "nothing", "images", "graphs"  # what a source may hold
+MASKS, ANNOTATIONS, SCENES = "masks", "annotations", "scenes"  # see builders.sources.scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,9 @@ class ImageSource(Source, Protocol):
 
     def read(self, start: int, stop: int) -> Block:
         """The samples [start, stop); those that cannot be read are listed as bad."""
+
+    def read_labels(self) -> NDArray[np.int64]:
+        """The label of every sample, be it readable or not, without reading an image. -> (N,)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from artifacts.errors import SourceError
 from artifacts.manifest import LeftOut
@@ -40,6 +41,14 @@ def write_all(root: Path) -> dict[str, str]:
         images = struct.pack(">4I", 0x803, 3, 28, 28) + bytes(3 * 784)
         (root / f"{prefix}-images-idx3-ubyte").write_bytes(images)
         (root / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2I3B", 0x801, 3, 0, 1, 9))
+    (root / "stl10_binary").mkdir()
+    (root / "stl10_binary" / "class_names.txt").write_text("x\n" * 10)
+    for split in ("train", "test"):
+        (root / "stl10_binary" / f"{split}_X.bin").write_bytes(bytes(3 * 27_648))
+        (root / "stl10_binary" / f"{split}_y.bin").write_bytes(b"\1\x0a\2")
+    digits = {"X": np.zeros((32, 32, 3, 3), np.uint8), "y": np.array([[10], [1], [9]], np.uint8)}
+    for split in ("train", "test", "extra"):
+        savemat(root / f"{split}_32x32.mat", digits, do_compression=True)
     for split in ("train", "test"):
         for label in ("cat", "dog"):
             (root / "photos" / split / label).mkdir(parents=True)
@@ -48,6 +57,8 @@ def write_all(root: Path) -> dict[str, str]:
         "cifar10": f"cifar10:{root}/ten",
         "cifar100": f"cifar100:{root}/hundred",
         "mnist": f"mnist:{root}",
+        "svhn": f"svhn:{root}",
+        "stl10": f"stl10:{root}",
         "folder": f"folder:{root}/photos",
         "digits": "digits:",
     }
@@ -70,6 +81,11 @@ def test_every_kind_keeps_the_contract(tmp_path: Path, kind: str, split: str) ->
     assert block.indices.tolist() == [1]
     assert block.labels.shape == (1,)
     assert 0 <= block.labels[0] < len(source.class_names)
+    labels = source.read_labels()
+    assert labels.dtype == np.int64
+    assert labels.tolist() == source.read(0, len(source)).labels.tolist()
+    labels[:] = -1  # the caller's own
+    assert source.read_labels()[1] == block.labels[0]
     empty = source.read(1, 1)
     assert np.asarray(empty.images).shape == (0, *source.image_shape)
     assert len(empty.indices) == len(empty.labels) == len(empty.bad) == 0
@@ -91,9 +107,10 @@ def test_every_kind_says_what_it_is(kind: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in OF_IMAGES if SOURCES[kind].splits])
 def test_the_splits_that_are_listed_are_those_there_are(tmp_path: Path, kind: str) -> None:
     spec = write_all(tmp_path)[kind]
-    for split in SOURCES[kind].splits or ():
+    splits = SOURCES[kind].splits or ()
+    for split in splits:
         assert open_source(spec, split=split).split == split
-    with pytest.raises(SourceError, match=f"^{kind} has no split 'x'; it has train, test$"):
+    with pytest.raises(SourceError, match=f"^{kind} has no split 'x'; it has {', '.join(splits)}$"):
         open_source(spec, split="x")
 
 
@@ -119,7 +136,7 @@ def test_a_source_is_the_same_from_another_folder(
 ) -> None:
     write_all(tmp_path)
     monkeypatch.chdir(tmp_path)
-    specs = ["cifar10:ten", "cifar100:hundred", "mnist:.", "folder:photos"]
+    specs = ["cifar10:ten", "cifar100:hundred", "mnist:.", "svhn:.", "stl10:.", "folder:photos"]
     sources = [open_source(spec, split="test") for spec in specs]
     os.chdir("/")
     for source in sources:
@@ -137,11 +154,11 @@ def refusal(spec: str, split: str = "test") -> str:
 def test_an_unknown_kind_is_told_with_those_there_are(spec: str) -> None:
     assert refusal(spec) == (
         f"the source {spec!r} is not KIND:PATH with one of the kinds"
-        " cifar10, cifar100, mnist, folder, digits"
+        " cifar10, cifar100, mnist, svhn, stl10, folder, digits"
     )
 
 
-@pytest.mark.parametrize("kind", ["cifar10", "cifar100", "mnist", "folder"])
+@pytest.mark.parametrize("kind", ["cifar10", "cifar100", "mnist", "svhn", "stl10", "folder"])
 def test_a_missing_path_is_told(kind: str) -> None:
     assert refusal(f"{kind}:") == f"{kind} needs a folder: {kind}:PATH"
     assert "home folder for ~nobody-of-that-name" in refusal(f"{kind}:~nobody-of-that-name/x")

@@ -198,6 +198,8 @@ def test_a_file_that_changed_since_is_noticed(tmp_path: Path, kind: str, version
         content = pickle.loads(file.read_bytes())
         shorter = {key: value[:1] for key, value in content.items()}
         file.write_bytes(pickle.dumps(shorter))
+    with pytest.raises(SourceError, match=f"{file.name} has another length than when it was"):
+        source.read_labels()
     with pytest.raises(SourceError, match=f"{file.name} has become shorter"):
         source.read(0, len(source))
 

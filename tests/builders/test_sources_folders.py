@@ -102,6 +102,7 @@ def test_ranges_make_up_the_whole(
     assert indices == [i for i in range(9) if i not in bad]
     assert [sample.index for block in blocks for sample in block.bad] == sorted(bad)
     assert [int(label) for block in blocks for label in block.labels] == [i // 3 for i in indices]
+    assert source.read_labels().tolist() == [i // 3 for i in range(9)]  # the bad ones too
     images = [image for block in blocks for image in block.images]
     for index, image in zip(indices, images, strict=True):
         assert image.shape == ((4, 4, 3) if size else (sizes[index], 9, 3))

@@ -1,14 +1,18 @@
-"""Graphs of a bundle become networks."""
+"""Graphs of a bundle become networks, or masks of one."""
 
 from pathlib import Path
+from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
 from artifacts.errors import BundleError
-from loaders.graphs import load_graphs
+from artifacts.manifest import INDEX
+from loaders.graphs import load_graphs, load_prunings
 from models.sparse import SparseNetwork
-from tests.graph_bundles import graph_bundle, with_table
+from tests.graph_bundles import PRUNED, graph_bundle, with_table
 
 
 def test_every_graph_becomes_the_network_that_was_counted(tmp_path: Path) -> None:
@@ -29,3 +33,84 @@ def test_a_hostile_table_gives_no_graphs(tmp_path: Path) -> None:
     with_table(tmp_path / "b", lambda file: file["edges"].write_direct(file["edges"][()] * 1000))
     with pytest.raises(BundleError, match="graph 0 has an arc outside it"):
         load_graphs(tmp_path / "b")
+
+
+@pytest.fixture
+def pruned(tmp_path: Path) -> Path:
+    graph_bundle(tmp_path / "b", PRUNED)
+    return tmp_path / "b"
+
+
+def test_prunings_are_masks_of_the_network_that_was_counted(pruned: Path) -> None:
+    prunings = load_prunings(pruned)
+    whole = prunings.whole
+    network = SparseNetwork(whole.edges, whole.size, inputs=PRUNED.inputs, outputs=PRUNED.outputs)
+    assert prunings.removed_at.shape == (3, 35) and prunings.steps == 5
+    assert prunings.kept(0).all()
+    for number, graphs in enumerate(prunings.graphs):
+        for step, graph in enumerate(graphs):
+            kept = prunings.kept(step)[number]
+            assert graph.key == f"{number:04d}-{step:04d}"
+            assert torch.equal(whole.edges[kept], graph.edges)
+            removed = 35 - int(kept.sum())
+            assert graph.parameters["connected"] == network.num_parameters - removed
+            assert graph.properties["dag/density"] == pytest.approx(int(kept.sum()) / 132)
+    assert int(prunings.removed_at.max()) == 6  # of what stays
+
+
+def test_a_pruned_graph_is_not_taken_for_a_network(pruned: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="masks of pruned networks, not graphs of networks"):
+        load_graphs(pruned)
+    graph_bundle(tmp_path / "random")
+    with pytest.raises(BundleError, match="is of the kind 'graphs'; it has no pruned networks"):
+        load_prunings(tmp_path / "random")
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("step", np.zeros(18, np.int64)),
+        ("step", np.arange(18)[::-1] % 6),
+        ("step", np.r_[np.arange(17) % 6, 2**63 - 1]),
+        ("step", np.arange(18) % 6 - 1),
+        ("step", np.arange(18) % 9),
+        ("step", np.full(18, np.nan)),
+        ("step", np.array([b"0"] * 18)),
+        ("pruning", np.arange(18) // 9),
+        ("pruning", None),
+        ("step", None),
+    ],
+)
+def test_an_index_that_numbers_no_prunings_is_refused(
+    pruned: Path, column: str, values: Any
+) -> None:
+    def change(file: h5py.File) -> None:
+        del file[f"columns/{column}"]
+        if values is not None:
+            file[f"columns/{column}"] = values
+
+    with_table(pruned, change, INDEX)
+    with pytest.raises(BundleError, match="the index does not number prunings and their steps"):
+        load_prunings(pruned)
+
+
+@pytest.mark.parametrize(("row", "key"), [(2, "0000-0002"), (6, "0001-0000"), (17, "0002-0005")])
+def test_a_step_that_adds_an_edge_is_refused(pruned: Path, row: int, key: str) -> None:
+    def change(file: h5py.File) -> None:
+        file["edges"][int(file["offsets/edges"][row])] = [0, 1]  # within the first layer
+
+    with_table(pruned, change)
+    with pytest.raises(BundleError, match=f"{key} is not what is left of the step before it"):
+        load_prunings(pruned)
+
+
+def test_a_pruning_that_begins_with_less_than_the_first_is_refused(pruned: Path) -> None:
+    def change(file: h5py.File) -> None:
+        offsets, edges = file["offsets/edges"], file["edges"][()]
+        del file["edges"]
+        file["edges"] = np.delete(edges, offsets[6], axis=0)
+        offsets[7:] -= 1
+
+    with_table(pruned, change)
+    with pytest.raises(BundleError, match="0001-0000 is not what is left of the step before it"):
+        load_prunings(pruned)

@@ -1,0 +1,167 @@
+"""COCO's instances as scenes.
+
+Classes are COCO's categories in the order of their ids, counted through from 1; 0 is the
+background. Where objects overlap the smaller one lies on top, by the pixels that it has (of two
+that have the same, the later in the file); crowds, whose objects nobody counted, are VOID beneath
+all of them. Instances are numbered in the order of the file. Scenes are in the order of the
+images' ids.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from artifacts import digest
+from artifacts.manifest import LeftOut
+from artifacts.masks import VOID
+from builders.sources import layout
+from builders.sources.coco_json import Instances, Marked, Picture, find_instances, load
+from builders.sources.coco_regions import region
+from builders.sources.pictures import UnfitError, decode
+from builders.sources.scene import Annotation, Mask, Scene
+from builders.sources.source import MASKS, SCENES, Image
+
+_SUFFIXES = {"jpg": {".jpg", ".jpeg"}, "png": {".png"}}
+_MAGIC = {"jpg": b"\xff\xd8", "png": b"\x89PNG"}
+
+
+@dataclass(frozen=True, slots=True)
+class Coco:
+    """One split of COCO, or of what has its layout."""
+
+    split: str
+    file: Path  # the annotations
+    images: Path  # the folder that their file names are within
+    class_names: tuple[str, ...]
+    length: int
+    image_extension: str | None
+    step: str = SCENES
+
+    @property
+    def kind(self) -> str:
+        """`coco`."""
+        return "coco"
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The images' ids in twelve digits, which is what COCO's own files are called."""
+        return [f"{picture.id:012d}" for picture in self._instances().pictures]
+
+    @property
+    def has_instances(self) -> bool:
+        """True, where more than the class masks is read."""
+        return self.step != MASKS
+
+    @property
+    def has_objects(self) -> bool:
+        """False: COCO has no flags of objects."""
+        return False
+
+    def __len__(self) -> int:
+        return self.length
+
+    def narrowed(self, step: str) -> "Coco":
+        """The same scenes, of which no more is read than one of STEPS."""
+        return replace(self, step=step)
+
+    def mask(self, index: int) -> Mask | LeftOut:
+        """The class mask of a scene, or the reason why there is none."""
+        truth = self._drawn(index)
+        return truth if isinstance(truth, LeftOut) else truth.mask
+
+    def annotation(self, index: int) -> Annotation | LeftOut:
+        """Mask and instances of a scene, or the reason why there are none."""
+        return self._drawn(index)
+
+    def scene(self, index: int) -> Scene | LeftOut:
+        """A whole scene, or the reason why it cannot be read."""
+        truth = self._drawn(index)
+        if isinstance(truth, LeftOut):
+            return truth
+        picture = self._instances().pictures[index]
+        try:
+            image, encoded = self._image(picture)
+        except UnfitError as unfit:
+            return LeftOut(index, layout.shown(picture.file), str(unfit))
+        return Scene(image, encoded, truth)
+
+    def fingerprint(self) -> str:
+        """sha256 over the annotations and, where they are read, the names and bytes of all images.
+
+        An image that cannot be read counts with its name alone.
+        """
+        with layout.reading(self.file):
+            digests = [(self.file.name, digest.sha256(self.file))]
+        if self.step == SCENES:
+            names = (picture.file for picture in self._instances().pictures)
+            digests += [(f"images/{name}", _digest(self.images / name)) for name in names]
+        return layout.combined(digests)
+
+    def _instances(self) -> Instances:
+        return load(self.file)
+
+    def _image(self, picture: Picture) -> tuple[Image, bytes | None]:
+        path = self.images / picture.file
+        image = decode(path)
+        if image.shape[:2] != (picture.height, picture.width):
+            found, told = f"{image.shape[1]}x{image.shape[0]}", f"{picture.width}x{picture.height}"
+            raise UnfitError(f"{found}, but its annotation says {told}")
+        if self.image_extension is None:
+            return image, None
+        with layout.reading(path):
+            encoded = path.read_bytes()
+        if not encoded.startswith(_MAGIC[self.image_extension]):
+            raise UnfitError(f"its name says {self.image_extension}, its content does not")
+        return image, encoded
+
+    def _drawn(self, index: int) -> Annotation | LeftOut:
+        layout.check_range(index, index + 1, len(self))
+        instances = self._instances()
+        picture = instances.pictures[index]
+        try:
+            return _draw(picture, instances.marked(picture))
+        except UnfitError as unfit:
+            return LeftOut(index, layout.shown(picture.file), str(unfit))
+
+
+def open_coco(path: Path, split: str) -> Coco:
+    """Open a split: `annotations/instances_<split>.json` with the images in `<split>/`.
+
+    The split `all` is `annotations.json` with images where its file names say, below `path`.
+
+    Raises:
+        SourceError: no such files, or annotations that are not COCO's.
+    """
+    file, images = find_instances(path, split)
+    instances = load(file)
+    suffixes = {Path(picture.file).suffix.lower() for picture in instances.pictures}
+    extension = next((e for e, s in _SUFFIXES.items() if suffixes <= s), None)
+    names = ("background", *instances.class_names)
+    return Coco(split, file, images, names, len(instances.pictures), extension)
+
+
+def _draw(picture: Picture, marked: Sequence[Marked]) -> Annotation:
+    """The masks of one image."""
+    singles = sum(not one.crowd for one in marked)
+    if singles >= VOID:
+        raise UnfitError(f"{singles} objects; a mask has room for {VOID - 1}")
+    regions = [region(one.segmentation, picture.height, picture.width) for one in marked]
+    numbers = np.cumsum([not one.crowd for one in marked])
+    mask, instances = np.zeros((2, picture.height, picture.width), np.uint8)
+    from_below = sorted(
+        range(len(marked)), key=lambda i: (not marked[i].crowd, -int(regions[i].sum()), i)
+    )
+    for i in from_below:
+        crowd = marked[i].crowd
+        mask[regions[i]] = VOID if crowd else marked[i].class_id
+        instances[regions[i]] = VOID if crowd else numbers[i]
+    return Annotation(mask, instances)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest.sha256(path)
+    except OSError:
+        return "-"

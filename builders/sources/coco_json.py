@@ -1,0 +1,142 @@
+"""COCO's annotation files: where they lie, and what is in them, as far as scenes need it.
+
+Such a file can have hundreds of megabytes. A source does not carry that to its workers: each reads
+it once, and keeps the last one it read.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from artifacts.errors import SourceError
+from artifacts.masks import VOID
+from builders.sources import layout
+from builders.sources.source import UNDIVIDED
+
+_MAX_SIDE = 1 << 14
+_MAX_ID = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as the annotations name it."""
+
+    id: int
+    file: str  # below the folder of images
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """One annotation: an object or a crowd, its region still as the JSON has it."""
+
+    class_id: int
+    segmentation: Any
+    crowd: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """An annotation file."""
+
+    class_names: tuple[str, ...]  # of the classes 1, 2, ...
+    pictures: Sequence[Picture]  # by id
+    _marked: Mapping[int, Sequence[Marked]]  # by picture
+
+    def marked(self, picture: Picture) -> Sequence[Marked]:
+        """What is marked in a picture, in the order of the file."""
+        return self._marked.get(picture.id, ())
+
+
+def find_instances(path: Path, split: str) -> tuple[Path, Path]:
+    """The annotations of a split, and the folder of its images.
+
+    Raises:
+        SourceError: there are no annotations.
+    """
+    name = "annotations.json" if split == UNDIVIDED else f"annotations/instances_{split}.json"
+    if "/" in split or layout.missing(path, [name]):
+        folder = path / "annotations"
+        beside = folder if split != UNDIVIDED and folder.is_dir() else path
+        raise SourceError(
+            f"coco: looked for {layout.shown(name)} in {path}; found {layout.found(beside)}"
+            + (f" in {beside.name}" if beside != path else "")
+        )
+    return path / name, path if split == UNDIVIDED else path / split
+
+
+def load(file: Path) -> Instances:
+    """Read an annotation file, or give the one that was read last.
+
+    Raises:
+        SourceError: it is not COCO's.
+    """
+    with layout.reading(file):
+        about = file.stat()
+    return _load(file, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=1)
+def _load(file: Path, changed: int, size: int) -> Instances:
+    del changed, size  # another file of this name is read anew
+    with layout.reading(file):
+        data = file.read_bytes()
+    try:
+        record = json.loads(data)
+        names = {_whole(c["id"], _MAX_ID): _text(c["name"]) for c in record["categories"]}
+        pictures = sorted(map(_picture, record["images"]), key=lambda picture: picture.id)
+        numbers = {category: number for number, category in enumerate(sorted(names), 1)}
+        known = {picture.id for picture in pictures}
+        marked: dict[int, list[Marked]] = defaultdict(list)
+        for image, one in _annotations(record["annotations"], numbers):
+            if image not in known:
+                raise ValueError(f"an annotation of image {image}, which there is not")
+            marked[image].append(one)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        named = layout.shown(str(file))
+        raise SourceError(f"{named} is not COCO's instances: {layout.shown(reason)}") from error
+    if not pictures or len(known) != len(pictures):
+        raise SourceError(f"{file} has no images, or two of one id")
+    if len(names) >= VOID:
+        raise SourceError(f"{file} has {len(names)} categories; a mask has room for {VOID - 1}")
+    return Instances(tuple(names[category] for category in numbers), pictures, marked)
+
+
+def _annotations(
+    records: Sequence[Any], numbers: Mapping[int, int]
+) -> Iterator[tuple[int, Marked]]:
+    for one in records:
+        if one["category_id"] not in numbers:
+            raise ValueError(f"an annotation of category {one['category_id']}, which there is not")
+        crowd = bool(_whole(one.get("iscrowd", 0), 1))
+        marked = Marked(numbers[one["category_id"]], one["segmentation"], crowd)
+        yield _whole(one["image_id"], _MAX_ID), marked
+
+
+def _picture(record: Mapping[str, Any]) -> Picture:
+    name = _text(record["file_name"])
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
+        raise ValueError(f"a file name {name!r} that leads out of the folder of images")
+    width, height = (_whole(record[side], _MAX_SIDE) for side in ("width", "height"))
+    if not width * height:
+        raise ValueError(f"an image of {width}x{height} pixels")
+    return Picture(_whole(record["id"], _MAX_ID - 1), name, width, height)
+
+
+def _whole(value: Any, highest: int) -> int:
+    if type(value) is not int or not 0 <= value <= highest:
+        raise ValueError(f"{value!r} where a number of 0 to {highest} is expected")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{value!r} where a name is expected")
+    return value

@@ -1,0 +1,175 @@
+"""Pascal VOC 2012's segmentations, as a VOCdevkit has them.
+
+Which masks a split has: `train`, `val` and `trainval` those in SegmentationClass or, where there is
+no such folder, in SegmentationClassAug; `train_aug` and `all` those in SegmentationClassAug.
+`train_aug` can also come from the Semantic Boundaries Dataset: then the images of VOC's own
+training split keep VOC's masks, the others have SBD's. Instances (SegmentationObject) are VOC's
+own, so `train_aug` and `all` have none.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256 as sha256_of
+from pathlib import Path
+
+from artifacts import digest
+from artifacts.manifest import LeftOut
+from artifacts.masks import VOID
+from builders.sources import layout
+from builders.sources.pictures import UnfitError, decode, decode_ids
+from builders.sources.sbd import read_mat
+from builders.sources.scene import STEPS, Annotation, Mask, Scene, SceneObject
+from builders.sources.source import ANNOTATIONS, SCENES
+from builders.sources.voc_objects import read_objects
+
+CLASS_NAMES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
+    *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
+    *("sheep", "sofa", "train", "tvmonitor"),
+)
+IMAGES, OBJECTS, INSTANCES = "JPEGImages", "Annotations", "SegmentationObject"
+
+_JPEG = b"\xff\xd8"  # how every JPEG begins
+
+
+@dataclass(frozen=True, slots=True)
+class Voc:
+    """One split of VOC2012; 21 classes, the background among them."""
+
+    split: str
+    ids: tuple[str, ...]
+    root: Path  # the folder VOC2012
+    masks: str  # its folder of class masks
+    has_instances: bool
+    has_objects: bool
+    sbd: Path | None = None  # the folder that holds `cls`
+    from_sbd: frozenset[str] = frozenset()  # the ids whose masks are there
+    step: str = SCENES
+
+    @property
+    def kind(self) -> str:
+        """`voc2012`."""
+        return "voc2012"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """VOC's own, in VOC's order."""
+        return CLASS_NAMES
+
+    @property
+    def image_extension(self) -> str:
+        """`jpg`."""
+        return "jpg"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def narrowed(self, step: str) -> "Voc":
+        """The same scenes, of which no more is read than one of STEPS."""
+        fewer = STEPS.index(step) < STEPS.index(ANNOTATIONS)
+        return replace(
+            self,
+            step=step,
+            has_instances=self.has_instances and not fewer,
+            has_objects=self.has_objects and not fewer,
+        )
+
+    def mask(self, index: int) -> Mask | LeftOut:
+        """The class mask of a scene, or the reason why it cannot be read."""
+        layout.check_range(index, index + 1, len(self))
+        name = self._mask_name(self.ids[index])
+        try:
+            return self._class_mask(self.ids[index])
+        except UnfitError as unfit:
+            return LeftOut(index, name, str(unfit))
+
+    def annotation(self, index: int) -> Annotation | LeftOut:
+        """Mask, instances and objects of a scene, or the reason why they cannot be read."""
+        mask = self.mask(index)
+        if isinstance(mask, LeftOut):
+            return mask
+        name = ""
+        instances: Mask | None = None
+        objects: tuple[SceneObject, ...] | None = None
+        try:
+            if self.has_instances:
+                name = f"{INSTANCES}/{self.ids[index]}.png"
+                instances = _fitting(decode_ids(self.root / name), mask)
+            if self.has_objects:
+                name = f"{OBJECTS}/{self.ids[index]}.xml"
+                objects = read_objects(self.root / name, CLASS_NAMES)
+        except UnfitError as unfit:
+            return LeftOut(index, name, str(unfit))
+        return Annotation(mask, instances, objects)
+
+    def scene(self, index: int) -> Scene | LeftOut:
+        """A whole scene, or the reason why it cannot be read."""
+        truth = self.annotation(index)
+        if isinstance(truth, LeftOut):
+            return truth
+        name = f"{IMAGES}/{self.ids[index]}.jpg"
+        try:
+            image = decode(self.root / name)
+            if image.shape[:2] != truth.mask.shape:
+                raise UnfitError(f"{_size(image.shape)}, but its mask is {_size(truth.mask.shape)}")
+            with layout.reading(self.root / name):
+                encoded = (self.root / name).read_bytes()
+            if not encoded.startswith(_JPEG):
+                raise UnfitError("its name is that of a JPEG, its content is not")
+        except UnfitError as unfit:
+            return LeftOut(index, name, str(unfit))
+        return Scene(image, encoded, truth)
+
+    def fingerprint(self) -> str:
+        """sha256 over the ids in their order, and the names and bytes of all files of the step.
+
+        A file that cannot be read counts with its name alone.
+        """
+        ids = "\n".join(self.ids).encode()
+        digests = [("?ids", sha256_of(ids).hexdigest())]
+        return layout.combined([*digests, *((name, _digest(p)) for name, p in self._files())])
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        folders = []
+        if self.has_instances:
+            folders.append((INSTANCES, "png"))
+        if self.has_objects:
+            folders.append((OBJECTS, "xml"))
+        if self.step == SCENES:
+            folders.append((IMAGES, "jpg"))
+        for one in self.ids:
+            yield self._mask_name(one), self._mask_path(one)
+            for folder, suffix in folders:
+                yield f"{folder}/{one}.{suffix}", self.root / folder / f"{one}.{suffix}"
+
+    def _mask_name(self, one: str) -> str:
+        return f"cls/{one}.mat" if one in self.from_sbd else f"{self.masks}/{one}.png"
+
+    def _mask_path(self, one: str) -> Path:
+        root = self.sbd if self.sbd is not None and one in self.from_sbd else self.root
+        return root / self._mask_name(one)
+
+    def _class_mask(self, one: str) -> Mask:
+        read = read_mat if one in self.from_sbd else decode_ids
+        mask = read(self._mask_path(one))
+        highest = int(mask.max(initial=0, where=mask != VOID))
+        if highest >= len(CLASS_NAMES):
+            raise UnfitError(f"an id is {highest}; ids are 0 to {len(CLASS_NAMES) - 1}, and {VOID}")
+        return mask
+
+
+def _fitting(instances: Mask, mask: Mask) -> Mask:
+    if instances.shape != mask.shape:
+        raise UnfitError(f"{_size(instances.shape)}, but its class mask is {_size(mask.shape)}")
+    return instances
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest.sha256(path)
+    except OSError:
+        return "-"
