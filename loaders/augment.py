@@ -7,7 +7,8 @@ whatever batch it is in. The functions that draw nothing can be compiled whole, 
 pixel's last bit otherwise.
 
 Random resized crops are those of Szegedy et al. (2015), "Going deeper with convolutions", in the
-form that torchvision gave them.
+form that torchvision gave them. Random shifts are the older habit of padding an image and cropping
+it to its size again. How colours are changed is in `loaders.jitter`.
 """
 
 import math
@@ -35,6 +36,44 @@ def flip(images: Tensor, mask: Tensor) -> Tensor:
 def random_flip(images: Tensor, *, draws: Draws) -> Tensor:
     """Mirror left and right with probability 1/2. (B, C, H, W) -> (B, C, H, W)."""
     return flip(images, draws.uniforms("flip", 1)[:, 0] < 0.5)
+
+
+def shift(images: Tensor, by: Tensor) -> Tensor:
+    """Move each image's frame down and to the right; what it shows from outside is 0.
+
+    (B, C, H, W), (B, 2) int64, rows and columns, of either sign -> (B, C, H, W). What a frame shows
+    at (0, 0) was at `by`.
+    """
+    _, _, rows, columns = images.shape
+    down, right = by.view(len(images), 2).unbind(1)
+    above, within_rows = _moved(down, rows)
+    before, within_columns = _moved(right, columns)
+    tall = images.gather(2, above[:, None, :, None].expand(images.shape))
+    both = tall.gather(3, before[:, None, None].expand(images.shape))
+    inside = within_rows[:, None, :, None] & within_columns[:, None, None]
+    return torch.where(inside, both, 0).contiguous(memory_format=_layout(images))
+
+
+def _moved(by: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The pixel that is seen at each of `size` places, and whether there is one. (B,) -> (B, size).
+
+    Where there is none, another stands for it.
+    """
+    place = torch.arange(size, device=by.device) + by[:, None]
+    there = place.clamp(0, size - 1)
+    return there, there == place
+
+
+def random_shift(images: Tensor, *, draws: Draws, most: int) -> Tensor:
+    """Pad with `most` zeros on every side and cut the size out anywhere. (B, C, H, W) -> the same.
+
+    Raises:
+        ValueError: `most` is negative.
+    """
+    if most < 0:
+        raise ValueError(f"most is {most}; it must be at least 0")
+    places = draws.uniforms("shift", 2) * (2 * most + 1)  # below that, in float32 too
+    return shift(images, places.floor().long() - most)
 
 
 def resized_crop(images: Tensor, boxes: Tensor) -> Tensor:

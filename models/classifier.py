@@ -6,39 +6,63 @@ Normalisation is part of the model, so whoever corrupts or attacks an image does
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+import torch.nn.functional as F
 from torch import Tensor, nn, tensor
 
+from models.imagenet_resnet import ImageNetResNet, imagenet_resnet18, imagenet_resnet34
 from models.resnet import ResNet, SmallResNet, resnet18, resnet20, resnet50
 from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
 from models.wide_resnet import WideResNet
 
-Encoder: TypeAlias = ResNet | SmallResNet | WideResNet  # each says how many `features` it makes
+# Each says how many `features` it makes.
+Encoder: TypeAlias = ResNet | SmallResNet | WideResNet | ImageNetResNet
 
 ENCODERS: Mapping[str, Callable[[int], Encoder]] = {
     "resnet18": lambda channels: resnet18(channels=channels),
     "resnet20": lambda channels: resnet20(channels=channels),
     "resnet50": lambda channels: resnet50(channels=channels),
     "wrn-28-10": lambda channels: WideResNet(channels=channels),
+    "imagenet-resnet18": lambda channels: imagenet_resnet18(),
+    "imagenet-resnet34": lambda channels: imagenet_resnet34(),
 }
 
 
 class NormalisedEncoder(nn.Module):
-    """Computes encoder((x - mean) / std): what every model of images in [0, 1] begins with."""
+    """Computes encoder((x - mean) / std): what every model of images in [0, 1] begins with.
+
+    With `resize`, images are brought to so many pixels square before that.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, encoder: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        resize: int | None = None,
+    ) -> None:
         """`mean` and `std` have a number for each channel, or one for all."""
         super().__init__()
         self.encoder = encoder
+        self.resize = resize
         self.register_buffer("mean", tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", tensor(std).view(-1, 1, 1))
 
     def features(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, F)."""
+        if self.resize is not None:
+            images = resized(images, self.resize)
         features: Tensor = self.encoder((images - self.mean) / self.std)
         return features
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Bilinear, smoothed where it makes images smaller. (B, C, H, W) -> (B, C, size, size)."""
+    smaller = max(images.shape[2:]) > size
+    return F.interpolate(images, (size, size), mode="bilinear", antialias=smaller)
 
 
 class Classifier(NormalisedEncoder):
@@ -54,9 +78,10 @@ class Classifier(NormalisedEncoder):
         *,
         mean: Sequence[float],
         std: Sequence[float],
+        resize: int | None = None,
     ) -> None:
-        """`mean` and `std` have a number for each channel, or one for all."""
-        super().__init__(encoder, mean=mean, std=std)
+        """See `NormalisedEncoder`."""
+        super().__init__(encoder, mean=mean, std=std, resize=resize)
         self.head = head
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,6 +98,7 @@ def classifier(
     classes: int,
     mean: Sequence[float],
     std: Sequence[float],
+    resize: int | None = None,
 ) -> Classifier:
     """A classifier with fresh weights: a similarity graph over the batch, or none (the baseline).
 
@@ -85,4 +111,4 @@ def classifier(
         head = LinearHead(encode.features, classes)
     else:
         head = SimilarityGraphHead(encode.features, classes, graph)
-    return Classifier(encode, head, mean=mean, std=std)
+    return Classifier(encode, head, mean=mean, std=std, resize=resize)

@@ -15,9 +15,8 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from models.classifier import Encoder, NormalisedEncoder
+from models.classifier import ENCODERS, NormalisedEncoder
 from models.cross_attention import GraphAttention, ProxySet, TransformerAttention
-from models.imagenet_resnet import ImageNetResNet
 from models.proxy_aggregation import (
     Aggregate,
     AttentiveAggregation,
@@ -153,14 +152,15 @@ class CNN2Graph(NormalisedEncoder):
 
     def __init__(
         self,
-        encoder: Encoder | ImageNetResNet,
+        encoder: nn.Module,
         head: CNN2GraphHead,
         *,
         mean: Sequence[float],
         std: Sequence[float],
+        resize: int | None = None,
     ) -> None:
-        """`mean` and `std` have a number for each channel, or one for all."""
-        super().__init__(encoder, mean=mean, std=std)
+        """See `NormalisedEncoder`."""
+        super().__init__(encoder, mean=mean, std=std, resize=resize)
         self.head = head
 
     @torch.no_grad()
@@ -192,6 +192,27 @@ class CNN2Graph(NormalisedEncoder):
         """
         features = self.features(torch.cat([images, anchors]))
         return self.head.joint(*features.split([len(images), len(anchors)]))
+
+
+def cnn2graph(
+    encoder: str,
+    config: CNN2GraphConfig,
+    *,
+    channels: int,
+    classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    resize: int | None = None,
+) -> CNN2Graph:
+    """A model with fresh weights.
+
+    Raises:
+        KeyError: there is no such encoder.
+        ValueError: its features cannot be shared by the heads.
+    """
+    encode = ENCODERS[encoder](channels)
+    head = CNN2GraphHead(encode.features, classes, config)
+    return CNN2Graph(encode, head, mean=mean, std=std, resize=resize)
 
 
 def _aggregation(

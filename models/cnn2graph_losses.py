@@ -9,8 +9,9 @@ Every valid triplet and pair is taken, so nothing is drawn. Distances are comput
 least, under autocast too.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -40,6 +41,28 @@ class LossConfig:
                 raise ValueError(f"{name} is {value}; it must be at least 0")
         if self.over not in get_args(Over):
             raise ValueError(f"over is {self.over!r}; it must be one of {get_args(Over)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """What each of the seven losses is multiplied by; in the paper, nothing.
+
+    Raises:
+        ValueError: a weight is negative, infinite or not a number.
+    """
+
+    at: float = 1.0  # triplets: anchors, and images
+    pt: float = 1.0  # triplets: proxies, and images
+    ap: float = 1.0  # triplets: anchors, and proxies
+    p: float = 1.0  # pairs of proxies
+    ce_images: float = 1.0  # cross-entropy of images
+    ce_anchors: float = 1.0  # cross-entropy of anchors
+    ce_proxies: float = 1.0  # cross-entropy of proxies
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"the weight of {name} is {value}; it must be at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +114,10 @@ def losses(
         }
 
 
-def total(terms: Mapping[str, Term], weights: Mapping[str, float] | None = None) -> Tensor:
-    """The sum of all terms (Eq. 17), each times its weight: 1 where none is given.
-
-    Raises:
-        ValueError: a weight is given for a term that there is not.
-    """
-    weights = weights or {}
-    if unknown := sorted(weights.keys() - terms.keys()):
-        raise ValueError(f"there is a weight for {unknown[0]!r}; the terms are {sorted(terms)}")
-    weighted = [weights.get(name, 1.0) * term.value for name, term in terms.items()]
-    return torch.stack(weighted).sum()
+def total(terms: Mapping[str, Term], weights: LossWeights | None = None) -> Tensor:
+    """The sum of all seven terms (Eq. 17), each times its weight. -> ()."""
+    factors = asdict(weights or LossWeights())
+    return torch.stack([factors[name] * term.value for name, term in terms.items()]).sum()
 
 
 def triplet_loss(

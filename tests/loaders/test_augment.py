@@ -19,7 +19,9 @@ from loaders.augment import (
     random_boxes,
     random_flip,
     random_resized_crop,
+    random_shift,
     resized_crop,
+    shift,
     to_float,
 )
 from loaders.draws import Draws
@@ -29,6 +31,7 @@ Augmentation = Callable[[Tensor, Draws], Tensor]
 AUGMENTATIONS: dict[str, Augmentation] = {
     "flip": lambda images, draws: random_flip(images, draws=draws),
     "crop": lambda images, draws: random_resized_crop(images, draws=draws),
+    "shift": lambda images, draws: random_shift(images, draws=draws, most=3),
     "both": lambda images, draws: random_flip(
         random_resized_crop(to_float((images * 255).byte()), draws=draws, scale=(0.01, 1)),
         draws=draws,
@@ -140,6 +143,39 @@ def test_flips_mirror_the_images_they_are_told_to(
         assert torch.equal(after, v2.functional.horizontal_flip(before) if flipped else before)
     assert torch.equal(flip(found, mask), images)
     assert torch.equal(flip(images.byte(), mask), found.byte())
+
+
+@given(shapes, formats, st.data())
+def test_shifts_are_crops_out_of_zeros(
+    shape: tuple[int, ...], layout: torch.memory_format, data: st.DataObject
+) -> None:
+    images, far = images_of(shape, layout), st.integers(-25, 25)
+    by = [(data.draw(far), data.draw(far)) for _ in range(shape[0])]
+    found = shift(images, torch.tensor(by, dtype=torch.int64).view(shape[0], 2))
+    assert found.is_contiguous(memory_format=layout)
+    for before, after, (down, right) in zip(images, found, by, strict=True):
+        padded = v2.functional.pad(before, [25, 25, 25, 25])
+        assert torch.equal(after, v2.functional.crop(padded, 25 + down, 25 + right, *shape[2:]))
+
+
+def test_every_shift_is_as_likely() -> None:
+    images = torch.zeros(40_000, 1, 5, 5)
+    images[:, :, 2, 2] = 1
+    seen = random_shift(images, draws=Draws(0, 0, torch.arange(40_000)), most=1)[:, 0].sum(0)
+    assert seen.sum() == 40_000  # one pixel is never lost by one step
+    assert (seen[1:4, 1:4] - 40_000 / 9).abs().max() < 4 * math.sqrt(40_000 / 9)
+
+
+def test_no_draw_shifts_further_than_the_most() -> None:
+    class Last(Draws):
+        def uniforms(self, purpose: str, count: int) -> Tensor:
+            return torch.full((len(self.rows), count), 1 - 2.0**-24)
+
+    image = torch.arange(1.0, 82).view(1, 1, 9, 9)
+    found = random_shift(image, draws=Last(0, 0, torch.arange(1)), most=4)
+    assert torch.equal(found[0, 0, :5, :5], image[0, 0, 4:, 4:])
+    with pytest.raises(ValueError, match="most is -1"):
+        random_shift(image, draws=Last(0, 0, torch.arange(1)), most=-1)
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS.values(), ids=AUGMENTATIONS)

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from models.classifier import ENCODERS, Classifier, classifier
+from models.classifier import ENCODERS, Classifier, classifier, resized
 from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
 
 
@@ -35,6 +36,21 @@ def test_one_number_normalises_every_channel() -> None:
     model = classifier("resnet20", None, channels=3, classes=7, mean=[0.5], std=[0.5]).eval()
     images = torch.rand(2, 3, 8, 8)
     torch.testing.assert_close(model.features(images), model.encoder(2 * images - 1))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 16), (20, 12), (5, 40)])
+def test_images_are_resized_before_they_are_normalised(size: tuple[int, int]) -> None:
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+    model = classifier("resnet20", None, channels=3, classes=7, mean=mean, std=std, resize=16)
+    images = torch.rand(2, 3, *size)
+    square = F.interpolate(images, (16, 16), mode="bilinear", antialias=True)
+    torch.testing.assert_close(resized(images, 16), square)
+    if size == (16, 16):
+        torch.testing.assert_close(square, images)
+    model.eval()
+    torch.testing.assert_close(
+        model.features(images), model.encoder((square - model.mean) / model.std)
+    )
 
 
 def test_images_see_each_other_through_a_graph_alone() -> None:

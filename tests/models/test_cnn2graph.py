@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead
+from models.classifier import ENCODERS
+from models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead, cnn2graph
 from models.cross_attention import GraphAttention, ProxySet, TransformerAttention
 from models.proxy_aggregation import AttentiveAggregation
 from models.resnet import resnet20
@@ -439,6 +440,16 @@ def test_sizes(fields: dict[str, Any], attention: int, width: int) -> None:
         head = CNN2GraphHead(512, classes, CNN2GraphConfig(**fields))
     proxies = fields.get("proxies", 1) * classes * 512
     assert parameters(head) == attention + proxies + width * classes + classes
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_fits(name: str) -> None:
+    with torch.device("meta"):
+        model = cnn2graph(
+            name, CNN2GraphConfig(heads=1), channels=1, classes=7, mean=[0.5], std=[0.5], resize=9
+        )
+    assert model.head.proxies.shape == (7, model.encoder.features)
+    assert model.resize == 9 and model.head.final.out_features == 7
 
 
 def test_heads_must_share_the_width() -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from torch import Tensor
 from models.cnn2graph import CNN2GraphConfig, CNN2GraphHead, Joint, Nodes
 from models.cnn2graph_losses import (
     LossConfig,
+    LossWeights,
     Term,
     contrastive_loss,
     losses,
@@ -312,10 +313,17 @@ def test_the_sum_is_unweighted_unless_weights_are_given() -> None:
     found = losses(a_joint(5, 3, 3), *tensors(*LABELS[0]))
     values = {name: term.value.item() for name, term in found.items()}
     assert total(found).item() == pytest.approx(sum(values.values()))
-    weighted = total(found, {"at": 0, "p": 2.5}).item()
-    assert weighted == pytest.approx(sum(values.values()) - values["at"] + 1.5 * values["p"])
-    with pytest.raises(ValueError, match="a weight for 'app'; the terms are"):
-        total(found, {"app": 1.0})
+    assert asdict(LossWeights()) == dict.fromkeys(values, 1.0)  # in the order of the terms, too
+    assert list(asdict(LossWeights())) == list(values)
+    for name, value in values.items():
+        weighted = total(found, replace(LossWeights(), **{name: 2.5})).item()
+        assert weighted == pytest.approx(sum(values.values()) + 1.5 * value)
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
+def test_a_weight_that_is_none_is_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match=f"the weight of ap is {weight}; it must be at least 0"):
+        LossWeights(ap=weight)
 
 
 # Precision, values out of range

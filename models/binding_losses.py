@@ -1,0 +1,107 @@
+r"""The losses of SegMix (Eq. 5 and 6), and those of its baselines.
+
+Scores are (B, C, h, w) at a network's resolution, and are compared at that of the masks, which
+have (B, H, W) ids below C, or 255 where a pixel belongs to no class and none is asked for. A
+cross-entropy is a mean over all pixels of the batch that belong to a class, as it is without
+blending; where samples have weights of their own, a pixel is multiplied by its sample's and the
+divisor stays, so equal weights are a factor. No such pixel at all gives 0. Everything is computed
+in float32 at least.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.deeplab import upsampled
+from models.feature_binding import Scores
+
+VOID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class SeparationLoss:
+    r"""Stage 1: $\ell_{fb} + \delta \ell_t + (1 - \delta) \ell_p$ (Eq. 5), the weights within."""
+
+    bound: Tensor  # ()
+    target: Tensor  # ()
+    phantom: Tensor  # ()
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimised. ()."""
+        return self.bound + self.target + self.phantom
+
+
+@dataclass(frozen=True, slots=True)
+class DenoisingLoss:
+    r"""Stage 2: $\ell_t + \ell_{PPA}$ (Eq. 6)."""
+
+    target: Tensor  # ()
+    penalty: Tensor  # ()
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimised. ()."""
+        return self.target + self.penalty
+
+
+def separation_loss(
+    scores: Scores, masks: Tensor, phantom_masks: Tensor, delta: Tensor
+) -> SeparationLoss:
+    """Stage 1, on blends: both sources are told apart, and bound again.
+
+    An image that was not blended has delta 1: its phantom mask, whatever it is, adds nothing to
+    the loss of the phantom's scores.
+
+    Args:
+        scores: of B blends.
+        masks: (B, H, W) ids of the dominant images.
+        phantom_masks: (B, H, W) ids of the others.
+        delta: (B,) float in [0, 1], how much of a blend is its dominant image.
+    """
+    return SeparationLoss(
+        bound=segmentation_loss(scores.bound, masks),
+        target=segmentation_loss(scores.target, masks, delta),
+        phantom=segmentation_loss(scores.phantom, phantom_masks, 1 - delta),
+    )
+
+
+def denoising_loss(scores: Scores, masks: Tensor) -> DenoisingLoss:
+    """Stage 2, on images as they are: the phantom falls silent. See `phantom_activation`."""
+    target = segmentation_loss(scores.target, masks)
+    return DenoisingLoss(target, phantom_activation(scores.phantom))
+
+
+def phantom_activation(scores: Tensor) -> Tensor:
+    r"""$\log(1 + \sum \mathrm{ReLU}(S_p))$ of each image, the mean over the batch. (B, …) -> ().
+
+    The paper's logarithm has no 1: it and its slope are infinite once nothing is active, which is
+    the aim. Here both are 0 then.
+    """
+    active = scores.to(torch.promote_types(scores.dtype, torch.float32)).relu()
+    return active.flatten(1).sum(dim=1).log1p().mean()
+
+
+def segmentation_loss(scores: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of every pixel. (B, C, h, w), (B, H, W), (B,) float -> ()."""
+    targets = masks.long()
+    size = masks.shape[1], masks.shape[2]
+    losses = F.cross_entropy(
+        upsampled(scores, size), targets, ignore_index=VOID, reduction="none"
+    )  # 0 where void
+    totals = losses.flatten(1).sum(dim=1)
+    if weights is not None:
+        totals = totals * weights
+    return totals.sum() / (targets != VOID).sum().clamp(min=1)
+
+
+def mixed_loss(scores: Tensor, masks: Tensor, other_masks: Tensor, delta: Tensor) -> Tensor:
+    """Mixup's loss: one answer, held against both sources of a blend.
+
+    (B, C, h, w), (B, H, W) twice, (B,) float -> ().
+    """
+    return segmentation_loss(scores, masks, delta) + segmentation_loss(
+        scores, other_masks, 1 - delta
+    )
