@@ -57,7 +57,10 @@ class Building:
 
 
 def _build_command(recipe_type: type[Any]) -> Callable[..., int]:
-    """The command that builds one kind of bundle: an option for each field of its recipe."""
+    """The command that builds one kind of bundle: an option for each field of its recipe.
+
+    A recipe that reads nothing has no option for a source.
+    """
     import tyro
 
     from builders.sources.source import NOTHING
@@ -70,15 +73,19 @@ def _build_command(recipe_type: type[Any]) -> Callable[..., int]:
     def command(*, source: Any = default, building: Any, recipe: Any) -> int:
         return _build(source, building, recipe)
 
-    command.__doc__ = recipe_type.__doc__
+    def sourceless(*, building: Any, recipe: Any) -> int:
+        return _build(None, building, recipe)
+
+    made: Callable[..., int] = command if held else sourceless
+    made.__doc__ = recipe_type.__doc__
     flat = tyro.conf.OmitArgPrefixes
-    command.__annotations__ = {
+    made.__annotations__ = {
         "source": Annotated[str | None if optional else str, tyro.conf.arg(help=wanted)],
         "building": flat[tyro.conf.FlagCreatePairsOff[Building]],
         "recipe": flat[recipe_type],
         "return": int,
     }
-    return command
+    return made
 
 
 def _build(spec: str | None, building: Building, recipe: Any) -> int:
@@ -151,6 +158,8 @@ def rebuild(
     source: str | None = None,
     shards: int = 3,
     frost_dir: Path | None = None,
+    features: Path | None = None,
+    cooccurrence: Path | None = None,
     seed: int | None = None,
 ) -> int:
     """Derive some shards of a bundle anew and compare digests: an audit without a full build.
@@ -160,11 +169,14 @@ def rebuild(
         source: The raw dataset as KIND:PATH, where the recipe reads one.
         shards: How many shards, chosen at random; where there are not more, also the tables.
         frost_dir: Folder of the frost images, for a recipe that used one.
+        features: Bundle of features, for a recipe that used one.
+        cooccurrence: Bundle of co-occurrence, for a recipe that used one.
         seed: Chooses the same shards again.
     """
     from builders.rebuild import rebuild
 
-    outside = {} if frost_dir is None else {"frost_dir": frost_dir}
+    further = {"frost_dir": frost_dir, "features": features, "cooccurrence": cooccurrence}
+    outside = {name: path for name, path in further.items() if path is not None}
     with _progress("shards") as report:
         outcome = rebuild(bundle, source, outside=outside, shards=shards, seed=seed, report=report)
     for line in outcome.lines:
@@ -224,14 +236,28 @@ def _train_commands() -> dict[str, Callable[..., int]]:
 
 def _evaluate_command() -> Callable[..., int]:
     """Measure trained models on every cell of a bundle, with intervals over runs."""
-    from train.commands import evaluate_command
+    from train.measure_commands import evaluate_command
 
     return evaluate_command(_progress)
 
 
+def _attack_command() -> Callable[..., int]:
+    """Attack trained sparse networks: how often, how surely and how easily they are fooled."""
+    from train.measure_commands import attack_command
+
+    return attack_command(_progress)
+
+
+def _features_command() -> Callable[..., int]:
+    """Write the features of a bundle's images, from the encoder of a run, as a bundle."""
+    from train.feature_command import feature_command
+
+    return feature_command(_progress)
+
+
 def _study_command() -> Callable[..., int]:
     """Carry out a table or a figure of a paper: our numbers beside the paper's."""
-    from train.commands import study_command
+    from train.study_command import study_command
 
     return study_command(_progress)
 
@@ -240,11 +266,13 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
     "build": _build_commands,
     "train": _train_commands,
     "evaluate": _evaluate_command,
+    "attack": _attack_command,
+    "features": _features_command,
     "study": _study_command,
 }
 _ORDER = (
     *("sources", "build", "verify", "rebuild", "show"),
-    *("train", "evaluate", "study", "demo"),
+    *("train", "evaluate", "attack", "features", "study", "demo"),
 )
 
 

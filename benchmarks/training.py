@@ -133,7 +133,7 @@ def parts(training: Training, rounds: int) -> dict[str, float]:
             with timed(seconds, "encoder", device):
                 features = model.features(images)
             with timed(seconds, "head", device):
-                logits = model.head.forward(features)
+                logits = model.head(features)
         with timed(seconds, "loss and backward", device):
             F.cross_entropy(logits.float(), batch["label"]).backward()
         with timed(seconds, "optimizer", device):

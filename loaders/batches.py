@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from loaders.ahead import ToDevice, ahead
-from loaders.reader import Batch, Reader
+from loaders.reader import Batch
 from loaders.remote import RemoteReader
 from loaders.sampler import (
     Ranges,
@@ -68,11 +68,27 @@ class Batches(Protocol):
         """The batches from a position to the end of its epoch, each with what is left behind it."""
 
 
+class ByRow(Protocol):
+    """What reads the samples of a bundle in a folder, such as `loaders.reader.Reader`.
+
+    It travels to worker processes.
+    """
+
+    pin: bool  # whether tensors should be in pinned memory, where that costs nothing
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether reading is so fast that a thread that reads ahead would cost more."""
+
+    def __getitem__(self, rows: Rows) -> Batch:
+        """The batch of some rows. (B,) -> a dict of tensors."""
+
+
 class LocalBatches:
     """Interleaved batches of a bundle in a folder; worker processes only when asked for."""
 
     def __init__(
-        self, reader: Reader, order: Order, layout: Layout, device: torch.device | None
+        self, reader: ByRow, order: Order, layout: Layout, device: torch.device | None
     ) -> None:
         self.reader = reader
         self.order = order

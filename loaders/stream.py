@@ -166,12 +166,12 @@ def stream(
     if is_address(address):
         manifest, index = open_remote(address)
     else:
-        opened = _opened(Path(bundle), verify)
+        opened = checked(Path(bundle), verify=verify)
         manifest, index = opened.manifest, opened.index
     _check_split(manifest, split)
-    wanted = selected(index, select or {}) if rows is None else _named(index, rows, select)
+    wanted = selected(index, select or {}) if rows is None else named(index, rows, select)
     for name in columns:
-        _column(index, name, "biuf")
+        column_of(index, name, "biuf")
     batches: Batches
     if is_address(address):
         batches = RemoteBatches(
@@ -199,7 +199,12 @@ def _as_is(rows: Rows) -> Order:
     return lambda epoch: rows
 
 
-def _opened(folder: Path, verify: bool) -> Bundle:
+def checked(folder: Path, *, verify: bool) -> Bundle:
+    """An opened bundle, in whose folder nothing is but its files; their digests only on demand.
+
+    Raises:
+        BundleError: it is incomplete, damaged or hostile.
+    """
     bundle = open_bundle(folder)
     check_listing(folder, bundle.manifest)
     if verify:
@@ -224,23 +229,31 @@ def selected(index: Index, select: Mapping[str, Value | Collection[Value]]) -> R
         if isinstance(values, str | int | float):
             values = (values,)
         encoded = [value.encode() if isinstance(value, str) else value for value in values]
-        wanted &= np.isin(_column(index, name, "biufS"), encoded)
+        wanted &= np.isin(column_of(index, name, "biufS"), encoded)
     rows = np.flatnonzero(wanted)
     if not len(rows):
         raise BundleError(f"no sample of the bundle fits {dict(select)}")
     return rows
 
 
-def _named(index: Index, rows: Sequence[int], select: object) -> Rows:
-    """Rows given by their numbers, as an array. -> (M,)."""
-    named = np.asarray(rows, np.int64)
-    if select or not len(named) or named.min() < 0 or named.max() >= len(index):
+def named(index: Index, rows: Sequence[int], select: object) -> Rows:
+    """Rows given by their numbers, as an array. -> (M,).
+
+    Raises:
+        ValueError: there are none such, or there is a selection too.
+    """
+    wanted = np.asarray(rows, np.int64)
+    if select or not len(wanted) or wanted.min() < 0 or wanted.max() >= len(index):
         raise ValueError(f"rows must be some of 0..{len(index) - 1}, and given without select")
-    return named
+    return wanted
 
 
-def _column(index: Index, name: str, kinds: str) -> Array:
-    """A column of the index, when there is one of this name and of one of these numpy kinds."""
+def column_of(index: Index, name: str, kinds: str) -> Array:
+    """A column of the index, when there is one of this name and of one of these numpy kinds.
+
+    Raises:
+        BundleError: there is none.
+    """
     table = index.rows.columns
     fitting = sorted(column for column in table if table[column].dtype.kind in kinds)
     if name not in fitting:

@@ -218,3 +218,15 @@ def test_help_says_which_recipe_needs_a_source(capsys: pytest.CaptureFixture[str
             quire.main(["build", recipe, "--help"])
         text = " ".join(capsys.readouterr().out.replace("│", " ").split())
         assert f"lists the kinds. ({needed})" in text
+
+
+def test_a_recipe_that_reads_nothing_has_no_option_for_a_source(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        quire.main(["build", "pruned", "--help"])
+    text = capsys.readouterr().out
+    assert "--prunings" in text and "--source" not in text and "KIND:PATH" not in text
+    with pytest.raises(SystemExit) as end:
+        quire.main(["build", "pruned", "--source", "digits:", "--out", "x", "--dry-run"])
+    assert end.value.code == 2 and "--source" in capsys.readouterr().err

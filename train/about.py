@@ -13,11 +13,16 @@ from artifacts.manifest import MANIFEST, NO_SOURCE, Manifest
 from train.cells import cells_of, severities
 from train.contact_sheet import class_names, contact_sheet
 from train.printable import NAME, printable
-from train.report import Section, Table, Value, picture
+from train.report import Picture, Section, Table, Value, picture
 
 _ROWS = 50  # of a table that could have thousands
 _LONGEST = 2_000  # characters of a list
 _DENSITY = 2  # of a contact sheet on a page
+_FIGURE_COLUMNS = 3
+_OF_GRAPHS = (
+    "Properties are those of the directed graphs. A graph for which one is not defined, as a mean"
+    " over no pair of nodes, is left out there."
+)
 
 
 def title(manifest: Manifest) -> str:
@@ -161,16 +166,28 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 def pictures(bundle: Bundle) -> tuple[Section, ...]:
-    """The contact sheet, where the bundle has images.
+    """The contact sheet, where the bundle has images, and distributions, where it has graphs.
 
     Raises:
-        BundleError: a picture is damaged.
+        BundleError: a picture or the table of the graphs is damaged.
     """
-    sheet = contact_sheet(bundle, density=_DENSITY)
-    if sheet is None:
-        return ()
-    shown = picture(sheet, density=_DENSITY, description="contact sheet of the bundle's images")
-    return (Section("Contact sheet", pictures=(shown,)),)
+    sections = []
+    if (sheet := contact_sheet(bundle, density=_DENSITY)) is not None:
+        shown = picture(sheet, density=_DENSITY, description="contact sheet of the bundle's images")
+        sections.append(Section("Contact sheet", pictures=(shown,)))
+    if GRAPHS in bundle.manifest.files and len(bundle.index):
+        sections.append(_distributions(bundle))
+    return tuple(sections)
+
+
+def _distributions(bundle: Bundle) -> Section:
+    from train.graph_figures import distributions  # these import matplotlib, which is slow
+    from train.plots.figure import plot
+    from train.plots.style import WIDTH
+
+    png = plot(distributions(bundle), columns=_FIGURE_COLUMNS)
+    shown = Picture(png, WIDTH, "histograms of the graphs' properties")
+    return Section("Distributions", prose=(_OF_GRAPHS,), pictures=(shown,))
 
 
 def digests(bundle: Bundle) -> Section:

@@ -1,21 +1,41 @@
 """What a run of `quire train classify` is: its configuration, and the model that belongs to it."""
 
+import math
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
+from tyro.conf import OmitArgPrefixes
 
 from artifacts.errors import RunError
 from loaders.stream import Stream, stream
 from models.classifier import Classifier, classifier
+from models.cnn2graph import CNN2Graph, CNN2GraphConfig, cnn2graph
+from models.cnn2graph_losses import LossConfig, LossWeights
 from models.similarity_graph import GraphConfig
 from train.checkpoint import load_weights
+from train.fitting import class_names, shape_of
+from train.pretrained import digest_of
 from train.running import Precision
 from train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
 
-Encoder: TypeAlias = Literal["resnet18", "resnet20", "resnet50", "wrn-28-10"]
+Encoder: TypeAlias = Literal[
+    "resnet18", "resnet20", "resnet50", "wrn-28-10", "imagenet-resnet18", "imagenet-resnet34"
+]
+Head: TypeAlias = Literal["linear", "graph", "cnn2graph"]
+Model: TypeAlias = Classifier | CNN2Graph
+
+WEIGHTS = "weights"  # what a run's record calls the file that its encoder began with
+# Fields that are of one head alone, and those that the first runs did not have.
+_OF_HEAD: Mapping[Head, Set[str]] = {
+    "linear": set(),
+    "graph": {"graph"},
+    "cnn2graph": {"cnn2graph", "losses", "loss_weights"},
+}
+_LATER = {"cnn2graph", "losses", "loss_weights", "shift", "jitter", "resize", WEIGHTS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +50,15 @@ class Classify:
 
     encoder: Encoder = "resnet50"
     """What makes features of an image."""
-    head: Literal["linear", "graph"] = "graph"
-    """What makes logits of features: a linear layer (the baseline), or a similarity graph."""
-    graph: GraphConfig = field(default_factory=GraphConfig)
+    weights: str | None = None
+    """File of weights that an ImageNet encoder begins with: torchvision's, .pth or .safetensors."""
+    head: Head = "graph"
+    """What makes logits of features: a linear layer (the baseline), a similarity graph over the
+    batch, or attention to anchors and proxies (which needs a bundle of anchors)."""
+    graph: Annotated[GraphConfig, OmitArgPrefixes] = field(default_factory=GraphConfig)
+    cnn2graph: CNN2GraphConfig = field(default_factory=CNN2GraphConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    loss_weights: LossWeights = field(default_factory=LossWeights)
     epochs: int = 500
     """Times that every image is seen."""
     batch_size: int = 256
@@ -51,8 +77,14 @@ class Classify:
     """Part of the run in which the learning rate rises from 0.01; 0.02 for batches above 256."""
     crop: tuple[float, float] = (0.2, 1.0)
     """Areas of the random crops, which are resized to the whole; 1 1 leaves images whole."""
+    shift: int = 0
+    """Pixels of zeros around images, out of which the size is cut at random; 0 shifts nothing."""
     flip: bool = True
     """Flip every second image horizontally; not for digits and letters."""
+    jitter: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """How far brightness, contrast and saturation change at random, as parts of 1."""
+    resize: int | None = None
+    """Bring images to so many pixels square in the model; default: as they are."""
     mean: tuple[float, ...] = ()
     """What images are normalised by, for each channel, in [0, 1]; default: measured."""
     std: tuple[float, ...] = ()
@@ -70,11 +102,17 @@ class Classify:
         Raises:
             RunError: a field is out of range.
         """
-        for name in ("epochs", "batch_size", "images"):
+        for name in ("epochs", "batch_size", "images", "resize"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise RunError(f"{name} is {value}; it must be at least 1")
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise RunError(f"crop is {self.crop}; it must be two parts of 1, the smaller first")
+        if self.shift < 0:
+            raise RunError(f"shift is {self.shift}; it must be at least 0")
+        if len(self.jitter) != 3 or not all(0 <= strength < math.inf for strength in self.jitter):
+            raise RunError(f"jitter is {self.jitter}; it must be three numbers of at least 0")
+        if self.weights and not self.encoder.startswith("imagenet-"):
+            raise RunError(f"there are weights for ImageNet's encoders alone, not {self.encoder}")
         if len(self.mean) != len(self.std) or not all(std > 0 for std in self.std):
             raise RunError("mean and std must have a number for each channel, std above 0")
 
@@ -96,30 +134,52 @@ def described(config: Classify, data: str, batches: Stream) -> tuple[Classify, R
     Raises:
         RunError: the data cannot be trained on with it.
     """
-    classes = batches.manifest.identity.source.get("class_names")
-    if not classes:
-        raise RunError(f"{data} names no classes")
+    classes = class_names(batches, data)
     every = stream(data, rows=batches.rows.tolist())  # not this rank's part alone
-    images = next(iter(every))["image"]
-    if not isinstance(images, Tensor):
-        raise RunError(f"{data} has images of different sizes; training needs one size")
-    channels = images.shape[1]
+    channels, _, _ = shape_of(every, data)
     if not config.mean:
         mean, std = statistics(every)
         config = replace(config, mean=mean, std=std)
     if len(config.mean) not in (1, channels):
         raise RunError(f"mean has {len(config.mean)} numbers; the images have {channels} channels")
-    record = to_record(config)
-    if config.head == "linear":
-        del record["graph"]
-    return config, Run(
+    run = Run(
         method=config.method,
-        config=record,
+        config=_record(config),
         bundle=batches.state_dict()["bundle"],
-        classes=tuple(map(str, classes)),
+        classes=classes,
         channels=channels,
-        data=data if "://" in data else str(Path(data).absolute()),
+        data=lasting(data),
+        inputs={} if config.weights is None else {WEIGHTS: digest_of(config.weights)},
     )
+    with torch.device("meta"):
+        build_model(config, run)  # a model that cannot be is refused before a folder is taken
+    return config, run
+
+
+def lasting(data: str) -> str:
+    """Where data lies, wherever one asks from: an address, or an absolute path."""
+    return data if "://" in data else str(Path(data).absolute())
+
+
+def recorded(config: Classify) -> dict[str, Any]:
+    """Every field as JSON has them, but those that the first runs did not have, at their default.
+
+    So a configuration has the record that it had before there were these fields; those of its own
+    head are always there.
+    """
+    record, default = to_record(config), to_record(Classify())
+    absent = {name for name in _LATER - _OF_HEAD[config.head] if record[name] == default[name]}
+    return {name: value for name, value in record.items() if name not in absent}
+
+
+def _record(config: Classify) -> dict[str, Any]:
+    """What a run's folder says of its configuration: nothing that its head does not have.
+
+    Of the encoder's weights the run has the digest, among its inputs, not the name of a file.
+    """
+    others = set().union(*_OF_HEAD.values()) - _OF_HEAD[config.head]
+    kept = recorded(config)
+    return {name: value for name, value in kept.items() if name not in {*others, WEIGHTS}}
 
 
 def statistics(batches: Stream) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -145,19 +205,24 @@ def _rounded(values: Tensor) -> tuple[float, ...]:
     return tuple(round(value, 4) for value in values.tolist())
 
 
-def build_model(config: Classify, run: Run) -> Classifier:
-    """The model of a run, with fresh weights."""
-    return classifier(
-        config.encoder,
-        config.graph if config.head == "graph" else None,
-        channels=run.channels,
-        classes=len(run.classes),
-        mean=config.mean,
-        std=config.std,
-    )
+def build_model(config: Classify, run: Run) -> Model:
+    """The model of a run, with fresh weights.
+
+    Raises:
+        RunError: its parts do not fit each other.
+    """
+    sizes: dict[str, Any] = {"channels": run.channels, "classes": len(run.classes)}
+    before: dict[str, Any] = {"mean": config.mean, "std": config.std, "resize": config.resize}
+    if config.head == "cnn2graph":
+        try:
+            return cnn2graph(config.encoder, config.cnn2graph, **sizes, **before)
+        except ValueError as error:
+            raise RunError(str(error)) from error
+    graph = config.graph if config.head == "graph" else None
+    return classifier(config.encoder, graph, **sizes, **before)
 
 
-def trained(folder: Path) -> tuple[Run, Classify, Classifier]:
+def trained(folder: Path) -> tuple[Run, Classify, Model]:
     """A finished run: its record, its configuration and its model, in evaluation mode.
 
     Raises:

@@ -1,10 +1,9 @@
-"""Training of image classifiers from a bundle, with a similarity graph over the batch or without.
+"""Training of image classifiers from a bundle, with whatever head; the head says what for.
 
 Every draw is keyed by the seed and by what it is for, so a run that was stopped goes on to the
 same losses, and no generator's state is kept.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from artifacts.digest import whole_file
 from artifacts.errors import RunError
-from loaders.augment import random_flip, random_resized_crop, to_float
 from loaders.draws import Draws
-from loaders.stream import Stream, stream
-from models.classifier import Classifier
+from loaders.stream import Stream
 from train import checkpoint
-from train.classifier_run import Classify, build_model, described, learning_rate
-from train.metrics import Clock, Log, NotFinite
-from train.ranks import Ranks, gathered, joined, over_ranks
+from train.anchors import Anchors, with_anchors
+from train.augmentation import augmented
+from train.classifier_run import Classify, Model, build_model, described, learning_rate
+from train.failure import flush
+from train.metrics import Clock, Log
+from train.objectives import Objective, Outcome, objective_of
+from train.pretrained import load_pretrained
+from train.ranks import Ranks, gathered, joined
 from train.running import Report, Running, autocast, key
-from train.runs import FAILED, MODEL, claim
-from train.subset import rows_of
+from train.runs import MODEL, claim
+from train.subset import stream_of
 
 
 def train(
@@ -35,6 +35,7 @@ def train(
     data: str,
     out: Path,
     *,
+    anchors: str | None = None,
     running: Running | None = None,
     report: Report | None = None,
 ) -> bool:
@@ -45,17 +46,19 @@ def train(
     Args:
         data: the bundle to train on: a folder, or an address.
         out: the run's folder (see `train.runs`).
+        anchors: the bundle of images that a cnn2graph head compares all others with.
         report: called with the steps done and their number.
 
     Raises:
-        RunError: the folder belongs to another run; the data cannot be trained on; or a loss is
-            NaN or infinite, with the step and the batch's keys.
-        BundleError: the bundle is damaged.
+        RunError: the folder belongs to another run; the data cannot be trained on, or not with
+            these anchors; or a loss is NaN or infinite, with the step and the batch's keys.
+        BundleError: a bundle is damaged.
     """
     running = running or Running()
     with joined(running.device) as ranks, ExitStack() as held:
         batches = batches_of(config, data, ranks, running)
         config, run = described(config, data, batches)
+        run, known = with_anchors(config, run, anchors, ranks.device)
         if ranks.first and held.enter_context(claim(out, run)):
             return False
         if ranks.size > 1:
@@ -63,7 +66,9 @@ def train(
         held.enter_context(torch.random.fork_rng([ranks.device] * (ranks.device.type == "cuda")))
         torch.manual_seed(key(config.seed, "weights"))
         model = build_model(config, run).to(ranks.device).to(memory_format=torch.channels_last)
-        training = Training.new(config, model, batches, ranks)
+        if config.weights is not None:
+            load_pretrained(model.encoder, config.weights)
+        training = Training.new(config, model, batches, ranks, known)
         training.restore(out)
         if running.compile:
             model.encoder.compile()
@@ -82,19 +87,17 @@ def batches_of(config: Classify, data: str, ranks: Ranks, running: Running) -> S
     """
     if config.batch_size % ranks.size:
         raise RunError(f"a batch of {config.batch_size} cannot be shared by {ranks.size} processes")
-    options: dict[str, Any] = {
-        "batch_size": config.batch_size // ranks.size,
-        "rank": ranks.rank,
-        "world_size": ranks.size,
-        "workers": running.workers,
-        "device": ranks.device,
-        "shuffle": True,
-        "seed": config.seed,
-    }
-    whole = stream(data, **options)
-    if config.images is None:
-        return whole
-    return stream(data, rows=rows_of(whole, config.images).tolist(), **options)
+    return stream_of(
+        data,
+        config.images,
+        batch_size=config.batch_size // ranks.size,
+        rank=ranks.rank,
+        world_size=ranks.size,
+        workers=running.workers,
+        device=ranks.device,
+        shuffle=True,
+        seed=config.seed,
+    )
 
 
 @dataclass
@@ -102,8 +105,8 @@ class Training:
     """A run on its way: the model, what changes it, and how far it is."""
 
     config: Classify
-    model: Classifier
-    together: nn.Module  # the model as all ranks train it
+    model: Model
+    objective: Objective
     optimizer: torch.optim.Optimizer
     batches: Stream
     step: int = 0  # steps done
@@ -111,7 +114,14 @@ class Training:
     images: int = 0  # images of this epoch, so far
 
     @classmethod
-    def new(cls, config: Classify, model: Classifier, batches: Stream, ranks: Ranks) -> "Training":
+    def new(
+        cls,
+        config: Classify,
+        model: Model,
+        batches: Stream,
+        ranks: Ranks,
+        anchors: Anchors | None = None,
+    ) -> "Training":
         """At the first step."""
         optimizer = torch.optim.SGD(
             model.parameters(),
@@ -119,20 +129,26 @@ class Training:
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         )
-        return cls(config, model.train(), over_ranks(model, ranks), optimizer, batches)
+        objective = objective_of(config, model.train(), ranks, anchors)
+        return cls(config, model, objective, optimizer, batches)
 
     @property
     def total(self) -> int:
         """Steps of the whole run."""
         return self.config.epochs * len(self.batches)
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next step, from 0."""
+        return self.step // len(self.batches)
+
     def left(self) -> Iterator[dict[str, Any]]:
         """The batches that are left, epoch after epoch."""
         while self.step < self.total:
             yield from self.batches
 
-    def update(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, float]:
-        """One step. Returns the loss (), the rows of the whole batch (B,), the learning rate."""
+    def update(self, batch: dict[str, Any]) -> tuple[Outcome, Tensor, float]:
+        """One step. Returns what came of it, the rows of the batch (B,), the learning rate."""
         config, images = self.config, self.augmented(batch)
         labels, rows = gathered(torch.stack([batch["label"], batch["row"]], dim=1)).unbind(dim=1)
         rate = learning_rate(config, self.step / self.total)
@@ -140,25 +156,19 @@ class Training:
             group["lr"] = rate
         torch.manual_seed(key(config.seed, "step", self.step))  # for what the head drops
         with autocast(config.precision, images.device):
-            logits = self.together(images)
-        loss = F.cross_entropy(logits.float(), labels)
+            outcome = self.objective(images, labels, self.epoch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        outcome.loss.backward()
         self.optimizer.step()
         self.step += 1
-        self.correct = self.correct + (logits.argmax(dim=1) == labels).sum()
+        self.correct = self.correct + (outcome.logits.argmax(dim=1) == labels).sum()
         self.images += len(labels)
-        return loss.detach(), rows, rate
+        return outcome, rows, rate
 
     def augmented(self, batch: dict[str, Any]) -> Tensor:
-        """(b, channels, H, W) uint8 -> the same in [0, 1], cropped and flipped at random."""
-        config, images = self.config, to_float(batch["image"])
-        draws = Draws(config.seed, self.step // len(self.batches), batch["row"])
-        if config.crop != (1, 1):
-            images = random_resized_crop(images, draws=draws, scale=config.crop)
-        if config.flip:
-            images = random_flip(images, draws=draws)
-        return images.contiguous(memory_format=torch.channels_last)
+        """(b, channels, H, W) uint8 -> the same in [0, 1], changed at random."""
+        draws = Draws(self.config.seed, self.epoch, batch["row"])
+        return augmented(self.config, batch["image"], draws)
 
     def epoch_ends(self) -> dict[str, float] | None:
         """What there is to say of an epoch, when one has just ended."""
@@ -166,7 +176,7 @@ class Training:
             return None
         accuracy = 100 * int(self.correct) / self.images
         self.correct, self.images = 0, 0
-        return {"epoch": self.step // len(self.batches), "train_accuracy": accuracy}
+        return {"epoch": self.epoch, "train_accuracy": accuracy}
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint."""
@@ -202,30 +212,15 @@ def _run(training: Training, out: Path | None, running: Running, report: Report 
     clock = Clock(running.checkpoint_seconds)
     with Log(out, step=training.step, tensorboard=running.tensorboard) as log:
         for batch in clock.timed(training.left()):
-            loss, rows, rate = training.update(batch)
-            log.step(training.step, loss, rows, lr=rate)
+            outcome, rows, rate = training.update(batch)
+            log.step(training.step, outcome.loss, rows, **outcome.terms, lr=rate)
             epoch = training.epoch_ends()
             due = out is not None and clock.due()
             if epoch or due or training.step % running.log_every == 0:
-                _flush(log, training.batches, out)
+                flush(log, training.batches, out)
             if epoch:
                 log.write(training.step, epoch | clock.read())
             if due and out is not None:
                 training.save(out)
             if report:
                 report(training.step, training.total)
-
-
-def _flush(log: Log, batches: Stream, out: Path | None) -> None:
-    """Look at the losses; one that is NaN or infinite ends the run, with its batch on record."""
-    try:
-        log.flush()
-    except NotFinite as error:
-        keys = batches.keys(error.rows)
-        place = "" if out is None else f"; all are in {out / FAILED}"
-        if out is not None:
-            with whole_file(out / FAILED) as file:
-                failed = {"step": error.step, "loss": str(error.loss), "keys": keys}
-                file.write(json.dumps(failed, indent=1).encode())
-        some = ", ".join(keys[:3])
-        raise RunError(f"{error}; its batch of {len(keys)} begins with {some}{place}") from error

@@ -1,29 +1,27 @@
-"""The commands that train: `quire train`, `quire evaluate`, `quire study`.
+"""The commands that train: `quire train`, one for each method.
 
 They are apart from the door because their options are made from records that torch comes with.
 """
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
-from artifacts.errors import RunError
 from train.classifier_run import Classify
 from train.classify import train
-from train.evaluate import Evaluate, Measured, evaluate
+from train.evaluate import Evaluate
+from train.measure_commands import measure_networks
 from train.metrics import read_metrics
-from train.running import Report, Running
-from train.studies.catalogue import STUDIES
-from train.studies.conduct import conduct
-from train.studies.grid import Grid, as_csv, as_text
-from train.studies.study import Place, Scale
-
-Bar: TypeAlias = Callable[[str], AbstractContextManager[Report | None]]  # a progress bar, by unit
+from train.pruning.run import Prune
+from train.pruning.training import train_prune
+from train.running import Bar, Running
+from train.segmentation.commands import segment_command
+from train.segmentation.run import Segment
+from train.sparse.run import Sparse
+from train.sparse.training import train_sparse
 
 
 def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
@@ -33,10 +31,11 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
         data: str,
         out: Path,
         running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff],
-        config: Annotated[Classify, OmitArgPrefixes],
+        config: Annotated[Classify, arg(name="")],
+        anchors: str | None = None,
     ) -> int:
         with bar("steps") as report:
-            new = train(config, data, out, running=running, report=report)
+            new = train(config, data, out, anchors=anchors, running=running, report=report)
         if int(os.environ.get("RANK", "0")) == 0:
             print(f"{out}: {'trained' if new else 'was trained before'}; {_summary(out)}")
         return 0
@@ -46,118 +45,62 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
     Args:
         data: The bundle to train on: a folder, or an address.
         out: The run's folder. One in which the same run was stopped is taken up again.
+        anchors: The bundle of images that a cnn2graph head compares all others with.
     """
-    return {Classify.method: classify}
 
-
-def evaluate_command(bar: Bar) -> Callable[..., int]:
-    """The command that measures runs."""
-
-    def command(
-        runs: Positional[tuple[Path, ...]],
+    def sparse(
         data: str,
-        how: Annotated[Evaluate, OmitArgPrefixes],
-        context: str | None = None,
-        device: str | None = None,
-        csv: Path | None = None,
-    ) -> int:
-        """Measure trained classifiers on every cell of a bundle, with intervals over runs.
-
-        Args:
-            runs: Folders of finished runs: the seeds of one configuration.
-            data: The bundle: a folder, or an address.
-            context: The bundle that the runs were trained on; default: where it was then.
-            device: Where to compute: cpu, cuda, cuda:1; default: a GPU where there is one.
-            csv: Write the table to this file too.
-        """
-        if not runs:
-            raise RunError("no run is named")
-        found = {}
-        with bar("images") as report:
-            for run in runs:
-                found[run] = evaluate(
-                    run, data, how=how, context=context, device=device, report=report
-                )
-        grid = table(data, found)
-        print(as_text(grid))
-        if csv:
-            csv.write_text(as_csv(grid), "utf-8")
-        return 0
-
-    return command
-
-
-def table(data: str, found: Mapping[Path, list[Measured]]) -> Grid:
-    """Accuracy in each cell of a bundle and each setting, over runs."""
-    values: dict[tuple[str, str], list[float]] = {}
-    for run in found.values():
-        for one in run:
-            cell = f"{one.corruption} {one.severity:g}" if one.severity else one.corruption
-            values.setdefault((cell, one.setting), []).append(one.accuracy)
-    images = {one.images for run in found.values() for one in run}
-    counts = f"{min(images):,}" if len(images) == 1 else f"{min(images):,} to {max(images):,}"
-    return Grid(
-        title=f"accuracy (%) on {data}, {counts} images a cell",
-        values=values,
-        rows=tuple(dict.fromkeys(row for row, _ in values)),
-        columns=tuple(dict.fromkeys(column for _, column in values)),
-        corner="cell",
-    )
-
-
-def study_command(bar: Bar) -> Callable[..., int]:
-    """The command that carries out studies."""
-
-    def command(
-        name: Any,
+        graphs: Path,
+        out: Path,
         running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff],
-        scale: Scale = "smoke",
-        sources: tuple[str, ...] = (),
-        out: Path = Path("out/studies"),
-        seeds: int | None = None,
+        config: Annotated[Sparse, OmitArgPrefixes],
+        test: str | None = None,
     ) -> int:
-        """Carry out a study: a table or a figure of a paper, ours beside the paper's numbers.
-
-        Bundles and runs that are there are used again, also by other studies.
-
-        Args:
-            name: Which one.
-            scale: smoke: embedded digits, seconds. small: real data, for a CPU. full: the paper's
-                setting, for a GPU.
-            sources: Where datasets are: KIND:PATH, or NAME=KIND:PATH where a study calls it NAME.
-            out: Where bundles, runs and results go.
-            seeds: Runs of each model; default: as many as the study says.
-        """
-        place = Place(out=out, sources=named(sources), running=running, say=print)
         with bar("steps") as report:
-            place = replace(place, report=report)
-            layout = conduct(name, STUDIES[name], scale, place, seeds=seeds)
-        print(*map(as_text, layout.grids), *layout.notes, sep="\n\n")
-        print(f"\nwritten: {out / f'{name}-{scale}'}")
-        return 0
+            new = train_sparse(config, data, graphs, out, running=running, report=report)
+        return _ended(bar, out, new, test, running)
 
-    literal: Any = Literal
-    command.__annotations__["name"] = Positional[literal[tuple(STUDIES)]]  # type: ignore[misc]
-    return command
+    sparse.__doc__ = f"""{Sparse.__doc__}
 
-
-def named(sources: tuple[str, ...]) -> dict[str, str]:
-    """Sources by the name of their dataset.
-
-    >>> named(("cifar10:/data", "mit67=folder:/scenes?size=64"))
-    {'cifar10': 'cifar10:/data', 'mit67': 'folder:/scenes?size=64'}
-
-    Raises:
-        RunError: one is not KIND:PATH or NAME=KIND:PATH.
+    Args:
+        data: The bundle of images to train on: a folder, or an address.
+        graphs: The bundle of graphs, made for such images by `quire build graphs`.
+        out: The run's folder. One in which the same run was stopped is taken up again.
+        test: A bundle to measure the networks on when they are trained.
     """
-    found = {}
-    for source in sources:
-        head, colon, _ = source.partition(":")
-        name, equals, kind = head.partition("=")
-        if not colon or not name or (equals and not kind):
-            raise RunError(f"the source {source!r} is not KIND:PATH or NAME=KIND:PATH")
-        found[name] = source.removeprefix(f"{name}=")
-    return found
+
+    def prune(
+        data: str,
+        prunings: Path,
+        out: Path,
+        running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff],
+        config: Annotated[Prune, OmitArgPrefixes],
+        test: str | None = None,
+    ) -> int:
+        with bar("steps") as report:
+            new = train_prune(config, data, prunings, out, running=running, report=report)
+        return _ended(bar, out, new, test, running)
+
+    prune.__doc__ = f"""{Prune.__doc__}
+
+    Args:
+        data: The bundle of images to train on: a folder, or an address.
+        prunings: The bundle of prunings, made for such images by `quire build pruned`.
+        out: The run's folder. One in which the same run was stopped is taken up again.
+        test: A bundle to measure the networks on, after each step, when all are trained.
+    """
+    return {
+        Classify.method: classify,
+        Sparse.method: sparse,
+        Prune.method: prune,
+        Segment.method: segment_command(bar),
+    }
+
+
+def _ended(bar: Bar, out: Path, new: bool, test: str | None, running: Running) -> int:
+    """Say that networks are trained, and how well they do where that is asked."""
+    print(f"{out}: {'trained' if new else 'was trained before'}; {_summary(out)}")
+    return 0 if test is None else measure_networks(bar, out, test, Evaluate(), running.device)
 
 
 def _summary(run: Path) -> str:

@@ -1,14 +1,15 @@
 """`quire demo`: the whole path on embedded data, from raw digits to a report.
 
 A bundle of corrupted digits is built, verified, derived anew in part, and streamed, and reading it
-is timed beside plain webdataset. Then a classifier is trained without a similarity graph and with
-one, and both are measured under noise and blur. The report is one page, next to the bundle.
+is timed beside plain webdataset. Then models are trained and measured (`train.demo_chapters`). The
+report is one page, next to the bundle.
 """
 
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -24,17 +25,13 @@ from builders.rebuild import rebuild
 from builders.run import build, plan
 from builders.sources.catalogue import open_source
 from loaders.stream import stream
-from models.similarity_graph import GraphConfig
 from train import about
 from train.cells import cells_of, severities
-from train.intervals import interval
+from train.demo_chapters import CHAPTERS, Chapter
 from train.reading_speed import REPEATS, Rates, reading_speed
 from train.report import Section, Table, write_page
-from train.running import Running
-from train.studies import mbsg_severity
 from train.studies.conduct import conduct, section_of
-from train.studies.study import Layout, Place, Scale, Study
-from train.studies.trials import Results, Trial
+from train.studies.study import Layout, Place
 
 BUNDLE, REPORT = "digits-corrupted", "report.html"
 
@@ -43,35 +40,6 @@ _EPOCHS = 3
 _REBUILT = 3  # shards
 _MARKS = 5  # lines that tell how the build goes
 _TIMED = 2  # corruptions, clean among them, whose reading is timed
-
-_MODELS = ("baseline", "MBSG (sum)")
-_GRAPH = GraphConfig(combine="sum", k=6)  # a tenth of a batch of 64: as many as a class has there
-
-
-def _trials(scale: Scale) -> list[Trial]:
-    """Two models of the study of severity, trained until they know the digits."""
-    return [
-        replace(trial, config=replace(trial.config, epochs=12, graph=_GRAPH))
-        for trial in mbsg_severity.STUDY.trials(scale)
-        if trial.row in _MODELS
-    ]
-
-
-def _present(results: Results) -> Layout:
-    note = (
-        "Classifiers of the 8 x 8 digits, without a similarity graph and with one, trained for 12"
-        " epochs. Each corrupted digit is classified among 63 clean digits of the training split."
-    )
-    return replace(mbsg_severity.STUDY.present(results), notes=(note,))
-
-
-ROBUSTNESS = replace(
-    mbsg_severity.STUDY,
-    paper="Accuracy under noise and blur",
-    seeds={"smoke": 3},
-    trials=_trials,
-    present=_present,
-)
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -91,7 +59,7 @@ def demo(
     say: Say,
     *,
     corruptions: tuple[str, ...] | None = None,
-    study: Study = ROBUSTNESS,
+    chapters: Sequence[Chapter] = CHAPTERS,
 ) -> Path:
     """Walk the whole path in a folder and return its report; a finished bundle there is kept.
 
@@ -99,7 +67,7 @@ def demo(
         out: for the bundle and the report.
         say: called with a line of text whenever something is done.
         corruptions: fewer than all that need no further file.
-        study: what is trained and measured, at its smallest scale.
+        chapters: what is trained and measured, at its smallest scale.
 
     Raises:
         BuildError: the folder holds something else.
@@ -120,8 +88,11 @@ def demo(
     done("rebuild", lambda: _rebuild(folder))
     done("stream", lambda: _stream(folder))
     rates = done("compare", lambda: _compare(folder), _compared)
-    layout = done("train", lambda: _train(out, study, say), _trained)
-    sections = _sections(open_bundle(folder), steps, rates, section_of(study.paper, layout))
+    shown = []
+    for one in chapters:
+        layout = done(one.name, partial(_carry_out, one, out, say), one.outcome)
+        shown.append(section_of(one.heading, layout))
+    sections = _sections(open_bundle(folder), steps, rates, shown)
     write_page(out / REPORT, "Quire demo", sections)
     return out / REPORT
 
@@ -184,26 +155,13 @@ def _compared(rates: Rates) -> str:
     return f"{rates.ours:,.0f} images a second, {rates.ratio:,.0f} times as many as webdataset"
 
 
-def _train(out: Path, study: Study, say: Say) -> Layout:
-    place = Place(
-        out=out,
-        sources={},
-        running=Running(tensorboard=False),
-        say=lambda line: say(f"train: {line}"),
-    )
-    return conduct("robustness", study, "smoke", place)
-
-
-def _trained(layout: Layout) -> str:
-    noise = layout.grids[0]
-    clean = [
-        f"{row} {interval(noise.values[row, noise.columns[0]]).mean:.1f} %" for row in noise.rows
-    ]
-    return f"accuracy on clean digits: {', '.join(clean)}"
+def _carry_out(chapter: Chapter, out: Path, say: Say) -> Layout:
+    place = Place(out=out, sources={}, say=lambda line: say(f"{chapter.name}: {line}"))
+    return conduct(chapter.name, chapter.study, "smoke", place)
 
 
 def _sections(
-    bundle: Bundle, steps: Sequence[Step], rates: Rates, robustness: Section
+    bundle: Bundle, steps: Sequence[Step], rates: Rates, chapters: Sequence[Section]
 ) -> tuple[Section, ...]:
     rows = tuple((step.name, step.outcome, step.seconds) for step in steps)
     total = sum(step.seconds for step in steps)
@@ -211,8 +169,8 @@ def _sections(
         "What was done",
         prose=(
             f"The {_SPLIT} split of the handwritten digits that scikit-learn ships, enlarged to"
-            " 32 x 32, clean and corrupted: built into a bundle, checked and streamed. Then two"
-            f" classifiers were trained and measured. All of it took {total:.1f} seconds. Another"
+            " 32 x 32, clean and corrupted: built into a bundle, checked and streamed. Then models"
+            f" were trained on digits and measured. All of it took {total:.1f} seconds. Another"
             " build of this recipe gives the digests below.",
         ),
         tables=(Table(rows, ("step", "outcome", "seconds")),),
@@ -220,7 +178,7 @@ def _sections(
     return (
         walked,
         *about.pictures(bundle),
-        robustness,
+        *chapters,
         _speed(rates),
         about.overview(bundle),
         *about.counts(bundle),

@@ -1,6 +1,7 @@
 """How well a trained classifier does on each cell of a bundle, in both settings of the paper.
 
-Mondal, Jain & Siddiqi 2021, section 3.1. *Inductive*: the graph is over a mini-batch of test
+Of mini-batch similarity graphs (Mondal, Jain & Siddiqi 2021, section 3.1); of other heads they are
+the same, for an image is classified by itself. *Inductive*: the graph is over a mini-batch of test
 images. *Transductive*: over one test image and B - 1 training images, and that one's prediction
 alone counts. These training images, the context, are chosen once by a seed, are not augmented, are
 the same for every test image, and are recorded. The model is in evaluation mode throughout, so
@@ -8,7 +9,7 @@ batch normalisation passes nothing from one image to another.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -17,15 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artifacts.digest import whole_file
 from artifacts.errors import BundleError, RunError
 from loaders.augment import to_float
 from loaders.stream import Stream, stream
-from models.classifier import Classifier
+from models.cnn2graph import CNN2Graph
+from models.cross_attention import ProxySet
+from train.anchors import anchors_of
 from train.cells import Cell, Cells, cells_of, severities
-from train.classifier_run import Classify, trained
+from train.classifier_run import Classify, Model, trained
+from train.fitting import check_same_kind
 from train.running import Precision, Report, autocast, best_device, key
-from train.runs import EVALUATIONS, Run, digest, to_record
+from train.runs import EVALUATIONS, Run, digest, to_record, write_record
 from train.subset import rows_of
 
 _PART = 512  # images that are encoded at once
@@ -83,6 +86,7 @@ def evaluate(
     *,
     how: Evaluate | None = None,
     context: str | None = None,
+    anchors: str | None = None,
     device: str | None = None,
     report: Report | None = None,
 ) -> list[Measured]:
@@ -92,54 +96,73 @@ def evaluate(
         folder: the run's.
         data: the bundle: a folder, or an address.
         context: the bundle that the run was trained on; default: where it was then.
+        anchors: the bundle of anchors that the run had, if any; default: where it was then.
         device: a GPU where there is one, unless it is named.
         report: called with the images that are done, and their number.
 
     Raises:
         RunError: the run is not finished, the bundle has other classes or channels than the run, or
-            the context is not what it was trained on.
+            the context or the anchors are not what it was trained on.
         BundleError: a bundle is damaged, or lacks what is asked for.
     """
     how = how or Evaluate()
     run, config, model = trained(folder)
     whole = stream(data)
-    _check(run, whole, data)
+    check_same_kind(run, whole, data)
     size = how.batch_size or config.batch_size
     question = {**to_record(how), "batch_size": size, "bundle": whole.state_dict()["bundle"]}
     path = folder / EVALUATIONS / f"{digest(question)}.json"
     if path.exists():
         return [Measured(**record) for record in json.loads(path.read_text("utf-8"))["measured"]]
-    judge = Judge(model, config.precision, best_device(device))
+    where = best_device(device)
+    known = anchors_of(run, anchors, where).images if isinstance(model, CNN2Graph) else None
+    judge = Judge(model, config.precision, where, known)
     keys: list[str] = []
-    if "transductive" in how.settings and config.head != "linear":
+    if "transductive" in how.settings and config.head == "graph":
         if size < 2:
             raise RunError("a transductive graph needs two nodes; batch_size is 1")
         chosen = _context(run, config, context or run.data, size - 1, how.seed)
         keys = chosen.keys(torch.from_numpy(chosen.rows))
         judge.see(next(iter(chosen))["image"])
     measured = _measure(judge, whole, data, how, size, report)
-    _write(path, {"question": question, "context": keys, "measured": list(map(asdict, measured))})
+    found = {"question": question, "context": keys, "measured": list(map(asdict, measured))}
+    write_record(path, found)
     return measured
 
 
 class Judge:
     """A model that classifies batches of images in either setting."""
 
-    def __init__(self, model: Classifier, precision: Precision, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: Model,
+        precision: Precision,
+        device: torch.device,
+        anchors: Tensor | None = None,
+    ) -> None:
+        """`anchors` (A, channels, H, W) uint8 are for CNN2Graph: they are embedded here, once."""
         self.model = model.eval().to(device).to(memory_format=torch.channels_last)
         self.precision: Precision = precision
         self.device = device
         self.context = torch.empty(0, 0, device=device)  # (M, F)
+        self.proxy_set: ProxySet | None = None
+        if isinstance(model, CNN2Graph) and anchors is not None:
+            with torch.inference_mode(), autocast(precision, device):
+                self.proxy_set = model.head.prepare(self.embedded(anchors))
 
     def features(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) uint8 -> (B, F)."""
         images = to_float(images.to(self.device))
         return self.model.features(images.contiguous(memory_format=torch.channels_last))
 
+    def embedded(self, images: Tensor) -> Tensor:
+        """However many images, without gradients. (N, channels, H, W) uint8 -> (N, F)."""
+        with torch.inference_mode(), autocast(self.precision, self.device):
+            return torch.cat([self.features(part) for part in images.split(_PART)])
+
     def see(self, images: Tensor) -> None:
         """Take training images as the context from now on. (M, channels, H, W) uint8."""
-        with torch.inference_mode(), autocast(self.precision, self.device):
-            self.context = torch.cat([self.features(part) for part in images.split(_PART)])
+        self.context = self.embedded(images)
 
     def correct(self, batch: dict[str, Any], settings: Sequence[Setting]) -> dict[Setting, Tensor]:
         """How many of a batch are classified correctly: () int64 for each setting."""
@@ -151,10 +174,12 @@ class Judge:
 
     def logits(self, features: Tensor, setting: Setting) -> Tensor:
         """(B, F) -> (B, C)."""
-        head = self.model.head
+        if isinstance(self.model, CNN2Graph):
+            assert self.proxy_set is not None, "it was given no anchors"
+            return self.model.head.forward(features, self.proxy_set)
         if setting == "inductive":
-            return head.forward(features)
-        return head.transductive(features, self.context)
+            return self.model.head.forward(features)
+        return self.model.head.transductive(features, self.context)
 
 
 def _measure(
@@ -211,18 +236,6 @@ def rows_of_cells(whole: Stream, how: Evaluate) -> Cells:
     return {cell: np.intersect1d(rows, kept) for cell, rows in cells.items()}
 
 
-def _check(run: Run, whole: Stream, data: str) -> None:
-    """Refuse a bundle of other classes, whose labels mean something else, or of other images."""
-    classes = tuple(map(str, whole.manifest.identity.source.get("class_names") or ()))
-    if classes != run.classes:
-        raise RunError(f"{data} has other classes than the run was trained on")
-    images = next(iter(whole))["image"]
-    if not isinstance(images, Tensor):
-        raise RunError(f"{data} has images of different sizes; a batch needs one size")
-    if (found := images.shape[1]) != run.channels:
-        raise RunError(f"{data} has images of {found} channels; the run's have {run.channels}")
-
-
 def _context(run: Run, config: Classify, data: str, size: int, seed: int) -> Stream:
     """Training images of the run, chosen at random: one batch. -> `size` images, or all.
 
@@ -239,9 +252,3 @@ def _context(run: Run, config: Classify, data: str, size: int, seed: int) -> Str
     rng = np.random.default_rng(key(seed, "context"))
     some = np.sort(rng.permutation(rows)[:size])
     return stream(data, rows=some.tolist(), batch_size=len(some))
-
-
-def _write(path: Path, record: Mapping[str, Any]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with whole_file(path) as file:
-        file.write(json.dumps(record, indent=1).encode())

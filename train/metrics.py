@@ -7,7 +7,7 @@ reads as if it had never stopped.
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -22,11 +22,11 @@ Batch = TypeVar("Batch", bound=Mapping[str, Any])
 
 
 class NotFinite(ArithmeticError):
-    """A loss is NaN or infinite; has the step, the loss, and the rows of the batch."""
+    """A loss is NaN or infinite; has the step, the loss, the batch's rows, and whose loss it is."""
 
-    def __init__(self, step: int, loss: float, rows: Tensor) -> None:
+    def __init__(self, step: int, loss: float, rows: Tensor, member: int) -> None:
         super().__init__(f"the loss of step {step} is {loss}")
-        self.step, self.loss, self.rows = step, loss, rows
+        self.step, self.loss, self.rows, self.member = step, loss, rows, member
 
 
 class Log:
@@ -40,7 +40,7 @@ class Log:
             _cut(folder / METRICS, step)
             self._file = (folder / METRICS).open("a", encoding="utf-8")
             self._board = _board(folder, step) if tensorboard else None
-        self._waiting: list[tuple[int, Tensor, Tensor, dict[str, float]]] = []
+        self._waiting: list[tuple[int, Tensor, Tensor, Mapping[str, float | Tensor]]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -55,8 +55,14 @@ class Log:
             if file is not None:
                 file.close()
 
-    def step(self, step: int, loss: Tensor, rows: Tensor, **numbers: float) -> None:
-        """Note a step: its loss (), on any device, the batch's rows (B,), and more numbers."""
+    def step(self, step: int, loss: Tensor, rows: Tensor, **numbers: float | Tensor) -> None:
+        """Note a step: its loss, on any device, the batch's rows (B,), and more numbers.
+
+        These may be tensors () on any device too; every step has the same.
+
+        Of models that are trained side by side there is a loss each, (M,): their mean is written,
+        beside the least and the most.
+        """
         self._waiting.append((step, loss.detach(), rows, numbers))
 
     def flush(self) -> None:
@@ -67,10 +73,14 @@ class Log:
         """
         waiting, self._waiting = self._waiting, []
         losses = torch.stack([loss for _, loss, _, _ in waiting]).tolist() if waiting else []
-        for (step, _, rows, numbers), loss in zip(waiting, losses, strict=True):
-            if not math.isfinite(loss):
-                raise NotFinite(step, loss, rows)
-            self.write(step, {"loss": loss, **numbers})
+        fetched = _fetched([numbers for _, _, _, numbers in waiting])
+        for (step, _, rows, _), loss, numbers in zip(waiting, losses, fetched, strict=True):
+            each = loss if isinstance(loss, list) else [loss]
+            for member, one in enumerate(each):
+                if not math.isfinite(one):
+                    raise NotFinite(step, one, rows, member)
+            spread = {"least": min(each), "most": max(each)} if isinstance(loss, list) else {}
+            self.write(step, {"loss": math.fsum(each) / len(each), **spread, **numbers})
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         """Write one line."""
@@ -126,6 +136,17 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     path = folder / METRICS
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def _fetched(steps: Sequence[Mapping[str, float | Tensor]]) -> list[dict[str, float]]:
+    """The numbers of each step; those of one name leave the device together."""
+    columns = {name: [numbers[name] for numbers in steps] for name in (steps[0] if steps else ())}
+    for name, values in columns.items():
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        if tensors:
+            columns[name] = torch.stack(tensors).tolist()
+    rows = zip(*columns.values(), strict=True) if columns else [()] * len(steps)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _cut(path: Path, step: int) -> None:

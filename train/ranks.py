@@ -1,8 +1,9 @@
 """The processes that train one model together, and a batch that all of them see.
 
 `torchrun --nproc-per-node 2 -m quire train …` starts them. A similarity graph is over the whole
-batch, so features are gathered before the head: every rank has every node, computes the same
-logits and the same loss, and sends the gradient of its own features back into its encoder.
+batch, and so are triplets, so features are gathered before the head: every rank has every node,
+computes the same logits and the same loss, and sends the gradient of its own features back into
+its encoder. Anchors are shared out as the images of a batch are: none is embedded twice.
 """
 
 import os
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from models.classifier import Classifier
+from models.cnn2graph import CNN2Graph, Joint
 from train.running import best_device
 
 
@@ -104,17 +106,48 @@ class WholeBatch(nn.Module):
         return logits
 
 
-def over_ranks(model: Classifier, ranks: Ranks) -> nn.Module:
+class WholeJoint(nn.Module):
+    """All nodes of a step of CNN2Graph: images of all ranks, anchors and proxies, classified.
+
+    This rank's images and its share of the anchors are embedded as one batch.
+    """
+
+    def __init__(self, model: CNN2Graph) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, anchors: Tensor) -> Joint:
+        """(b, channels, H, W), (A, channels, H, W) -> the same on every rank.
+
+        The images are this rank's, the anchors are all there are.
+        """
+        own = share(anchors)
+        features = self.model.features(torch.cat([images, own]))
+        parts = features.split([len(images), len(own)])
+        return self.model.head.joint(*map(gathered, parts))
+
+
+def share(everything: Tensor) -> Tensor:
+    """This rank's part of rows that all ranks have; in rank order the parts are all of them.
+
+    (N, …) -> (about N / ranks, …); none, where there are fewer rows than ranks.
+    """
+    if not dist.is_initialized():
+        return everything
+    return everything.tensor_split(dist.get_world_size())[dist.get_rank()]
+
+
+def over_ranks(model: Classifier | CNN2Graph, ranks: Ranks) -> nn.Module:
     """The model as all ranks train it; its parameters stay those of `model`.
 
-    On GPUs batch normalisation is over all ranks too. On CPUs torch has no such thing, and its
-    statistics are those of each rank's own images; rank 0's are kept.
+    What comes back takes what `WholeBatch` takes, or `WholeJoint`. On GPUs batch normalisation is
+    over all ranks too. On CPUs torch has no such thing, and its statistics are those of what each
+    rank embeds; rank 0's are kept.
     """
+    whole = WholeJoint(model) if isinstance(model, CNN2Graph) else WholeBatch(model)
     if ranks.size == 1:
-        return WholeBatch(model)
+        return whole
     on_gpu = ranks.device.type == "cuda"
     if on_gpu:
         model.encoder = nn.SyncBatchNorm.convert_sync_batchnorm(model.encoder)
-    return DistributedDataParallel(
-        WholeBatch(model), device_ids=[ranks.device.index] if on_gpu else None
-    )
+    return DistributedDataParallel(whole, device_ids=[ranks.device.index] if on_gpu else None)

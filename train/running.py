@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -9,6 +10,7 @@ import torch
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Report: TypeAlias = Callable[[int, int], None]  # what is done, and of how much
+Bar: TypeAlias = Callable[[str], AbstractContextManager[Report | None]]  # of progress, by unit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,16 @@
     checkpoint-00001234/  where a run that was stopped goes on
     failed.json           the batch whose loss was NaN or infinite
     model.safetensors     the trained weights, written last: a run that has them is finished
+    separation.safetensors  of segmentation in two stages: the weights after the first
     evaluations/          what was measured on which bundle
 
-A folder belongs to one run: the same method, configuration and bundle.
+A run that trains many networks has, in place of model.safetensors:
+
+    networks/             the weights of each group of networks, and where one goes on
+    networks.csv          which network has which number, written last
+    evaluations/          a folder for each question, with the answers of each group
+
+A folder belongs to one run: the same method, configuration and bundles.
 """
 
 import dataclasses
@@ -15,7 +22,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -25,6 +32,7 @@ from artifacts.lock import held
 
 FORMAT = 1
 RUN, METRICS, MODEL, FAILED = "run.json", "metrics.jsonl", "model.safetensors", "failed.json"
+NETWORKS = "networks.csv"
 EVALUATIONS = "evaluations"
 _LOCK = "lock"
 
@@ -39,12 +47,14 @@ class Run:
     classes: tuple[str, ...]
     channels: int
     data: str  # the bundle's folder or address; it may have moved since
+    inputs: Mapping[str, str] = field(default_factory=dict)  # manifests of further bundles, by name
+    places: Mapping[str, str] = field(default_factory=dict)  # and where these lay
 
     def difference(self, other: "Run") -> str | None:
         """The first thing in which two runs differ, with both values; where data lies is none."""
         ours, theirs = (_flat(asdict(run)) for run in (self, other))
         for name in sorted({*ours, *theirs} - {"data"}):
-            if ours.get(name) != theirs.get(name):
+            if not name.startswith("places.") and ours.get(name) != theirs.get(name):
                 return f"{name} is {ours.get(name)!r} here, {theirs.get(name)!r} there"
         return None
 
@@ -55,6 +65,13 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping)
         flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return flat
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as JSON; the file appears whole, and its folder with it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        file.write(json.dumps(record, indent=1).encode())
 
 
 def to_record(config: Any) -> dict[str, Any]:
@@ -96,7 +113,7 @@ def _refuse_other(folder: Path, run: Run) -> None:
 
 def is_finished(folder: Path) -> bool:
     """Whether a run came to its end."""
-    return (folder / MODEL).exists()
+    return any((folder / last).exists() for last in (MODEL, NETWORKS))
 
 
 def read_run(folder: Path) -> Run:

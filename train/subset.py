@@ -1,12 +1,26 @@
 """A part of a bundle: the samples of so many images, chosen at random but always the same."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import RunError
-from loaders.stream import Stream
+from loaders.stream import Stream, stream
 
 _IMAGE = "source_index"  # the column that tells which image a sample shows
+
+
+def stream_of(data: str, images: int | None, **options: Any) -> Stream:
+    """The stream of a bundle, or of so many of its images; `options` are those of `stream`.
+
+    Raises:
+        RunError: nothing tells which image a sample shows.
+    """
+    whole = stream(data, **options)
+    if images is None:
+        return whole
+    return stream(data, rows=rows_of(whole, images).tolist(), **options)
 
 
 def rows_of(whole: Stream, images: int) -> NDArray[np.int64]:

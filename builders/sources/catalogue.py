@@ -74,9 +74,9 @@ def open_source(
     the spec may be None.
 
     Raises:
-        SourceError: an unknown kind, one that holds something else, none where one is needed, or
-            one where none is read; a missing path, an unknown split, or a folder that is not in the layout named; also a kind
-            that nobody can download, if there is a `download`.
+        SourceError: an unknown kind, one that holds something else, none where one is needed, one
+            where none is read; a missing path, an unknown split, or a folder that is not in the
+            layout named; also a kind that nobody can download, if there is a `download`.
     """
     if spec is None and NOTHING in reads:
         return Nothing()

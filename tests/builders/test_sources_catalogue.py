@@ -14,7 +14,7 @@ from scipy.io import savemat
 from artifacts.errors import SourceError
 from artifacts.manifest import LeftOut
 from builders.sources.catalogue import SOURCES, divided, open_source
-from builders.sources.source import IMAGES, ImageSource
+from builders.sources.source import IMAGES, NOTHING, ImageSource, Nothing
 
 OF_IMAGES = [kind for kind, record in SOURCES.items() if record.holds == IMAGES]
 
@@ -156,6 +156,13 @@ def test_an_unknown_kind_is_told_with_those_there_are(spec: str) -> None:
         f"the source {spec!r} is not KIND:PATH with one of the kinds"
         " cifar10, cifar100, mnist, svhn, stl10, folder, digits"
     )
+
+
+@pytest.mark.parametrize("spec", ["digits:", "graphs:.", "nonsense"])
+def test_where_nothing_is_read_no_source_is_taken(spec: str) -> None:
+    assert isinstance(open_source(None, split="all", reads=(NOTHING,)), Nothing)
+    with pytest.raises(SourceError, match=f"^no source is read here, but {spec} is given$"):
+        open_source(spec, split="all", reads=(NOTHING,))
 
 
 @pytest.mark.parametrize("kind", ["cifar10", "cifar100", "mnist", "svhn", "stl10", "folder"])

@@ -1,12 +1,15 @@
 """Small bundles that can be learned in a second, and the smallest of runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from artifacts.members import RAW_IMAGE, class_ids, raw_images
+from models.cnn2graph import CNN2GraphConfig
 from models.similarity_graph import GraphConfig
-from tests.bundles import write_bundle
+from tests.bundles import image_bundle, write_bundle
 from train.classifier_run import Classify
 from train.running import Running
 
@@ -14,6 +17,7 @@ GRAPH = GraphConfig(k=3, width=16)
 QUICK = Classify(
     encoder="resnet20", graph=GRAPH, epochs=2, batch_size=8, lr=0.05, mean=(0.5,), std=(0.25,)
 )
+PROXY = replace(QUICK, head="cnn2graph", cnn2graph=CNN2GraphConfig(heads=2))
 RUNNING = Running(tensorboard=False, log_every=1, checkpoint_seconds=0.0)
 
 
@@ -21,10 +25,7 @@ def learnable_bundle(folder: Path, *, images: int = 20, seed: int = 0, channels:
     """8 x 8 images whose class is told by two shades in stripes, clean and noisy."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, images)
-    clean = np.empty((images, 8, 8, channels), np.uint8)
-    clean[:, ::2] = (labels // 4 * 80)[:, None, None, None]
-    clean[:, 1::2] = (labels % 4 * 60)[:, None, None, None]
-    clean += rng.integers(0, 20, clean.shape, dtype=np.uint8)
+    clean = _striped(labels, rng, channels)
     noise = rng.integers(-50, 50, clean.shape)
     noisy = np.clip(clean.astype(np.int64) + noise, 0, 255).astype(np.uint8)
     both = np.concatenate([clean, noisy])
@@ -41,3 +42,25 @@ def learnable_bundle(folder: Path, *, images: int = 20, seed: int = 0, channels:
         samples_per_shard=images,
     )
     return folder
+
+
+def anchor_bundle(
+    folder: Path, *, of_class: int = 1, seed: int = 9, size: int = 8, channels: int = 1
+) -> Path:
+    """Clean images of the same kind, as many of each class."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(10), of_class)
+    images = _striped(labels, rng, channels, size=size)
+    image_bundle(folder, images, labels, samples_per_shard=7)
+    return folder
+
+
+def _striped(
+    labels: NDArray[np.int64], rng: np.random.Generator, channels: int, *, size: int = 8
+) -> NDArray[np.uint8]:
+    """Two shades by class, with a little noise. (N,) -> (N, size, size, channels)."""
+    images = np.empty((len(labels), size, size, channels), np.uint8)
+    images[:, ::2] = (labels // 4 * 80)[:, None, None, None]
+    images[:, 1::2] = (labels % 4 * 60)[:, None, None, None]
+    images += rng.integers(0, 20, images.shape, dtype=np.uint8)
+    return images

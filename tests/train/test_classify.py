@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import pickle
 import signal
@@ -15,11 +16,16 @@ import torch
 from safetensors.torch import load_file
 
 from artifacts.errors import RunError
+from loaders.augment import random_shift
+from loaders.draws import Draws
+from loaders.jitter import random_jitter
 from loaders.stream import stream
+from models.cnn2graph import CNN2GraphConfig
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import corrupted_bundle, with_manifest
-from tests.train.learnable import QUICK, RUNNING, learnable_bundle
-from train.classifier_run import Classify, learning_rate, statistics, trained
+from tests.train.learnable import PROXY, QUICK, RUNNING, learnable_bundle
+from train.augmentation import augmented
+from train.classifier_run import Classify, learning_rate, recorded, statistics, trained
 from train.classify import train
 from train.metrics import read_metrics
 from train.running import Running
@@ -271,6 +277,12 @@ def test_images_are_normalised_by_what_is_measured(data: Path, tmp_path: Path) -
         ({"images": 0}, "images is 0"),
         ({"crop": (0.0, 1.0)}, "crop is"),
         ({"crop": (0.9, 0.5)}, "crop is"),
+        ({"shift": -1}, "shift is -1"),
+        ({"jitter": (0.4, 0.4)}, "jitter is"),
+        ({"jitter": (0.4, 0.4, -0.1)}, "jitter is"),
+        ({"jitter": (0.4, 0.4, math.inf)}, "jitter is"),
+        ({"resize": 0}, "resize is 0"),
+        ({"weights": "x.pth"}, "weights for ImageNet's encoders alone, not resnet50"),
         ({"mean": (0.5,), "std": ()}, "mean and std"),
         ({"mean": (0.5,), "std": (0.0,)}, "mean and std"),
     ],
@@ -278,6 +290,61 @@ def test_images_are_normalised_by_what_is_measured(data: Path, tmp_path: Path) -
 def test_a_wrong_field_is_refused_in_a_sentence(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(RunError, match=message):
         Classify(**fields)
+
+
+def test_fields_that_came_later_are_on_record_where_they_say_something(
+    data: Path, tmp_path: Path
+) -> None:
+    later = {"cnn2graph", "losses", "loss_weights", "shift", "jitter", "resize", "weights"}
+    assert not recorded(QUICK).keys() & later
+    assert {"graph", "head", "crop"} <= recorded(replace(QUICK, head="linear")).keys()
+    changed = replace(QUICK, shift=1, jitter=(0.1, 0.0, 0.0), resize=12)
+    assert recorded(changed).keys() - recorded(QUICK).keys() == {"shift", "jitter", "resize"}
+    proxies = replace(QUICK, head="cnn2graph")
+    assert recorded(proxies).keys() & later == {"cnn2graph", "losses", "loss_weights"}
+    train(changed, str(data), tmp_path / "run", running=RUNNING)
+    run, config, model = trained(tmp_path / "run")
+    assert config == changed and model.resize == 12
+    assert run.config.keys() == recorded(changed).keys()
+    with pytest.raises(RunError, match=r"config\.resize is None here, 12 there"):
+        train(replace(changed, resize=None), str(data), tmp_path / "run", running=RUNNING)
+
+
+def test_a_record_from_before_there_were_more_fields_is_of_the_same_run(
+    data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Stop):
+        train(QUICK, str(data), tmp_path / "run", running=RUNNING, report=stopping_at(3))
+    path = tmp_path / "run" / "run.json"
+    record = json.loads(path.read_text())
+    assert set(record["config"]) == {
+        *("encoder", "head", "graph", "epochs", "batch_size", "lr", "momentum", "weight_decay"),
+        *("milestones", "gamma", "warmup", "crop", "flip", "mean", "std", "images", "precision"),
+        "seed",
+    }
+    del record["inputs"], record["places"]
+    path.write_text(json.dumps(record))
+    assert train(QUICK, str(data), tmp_path / "run", running=RUNNING)
+
+
+def test_a_model_that_cannot_be_takes_no_folder(data: Path, tmp_path: Path) -> None:
+    config = replace(PROXY, cnn2graph=CNN2GraphConfig(heads=5))
+    with pytest.raises(RunError, match="5 heads cannot share 64 features"):
+        train(config, str(data), tmp_path / "run", anchors=str(data), running=RUNNING)
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_are_shifted_and_their_colours_changed(data: Path) -> None:
+    plain = replace(QUICK, crop=(1.0, 1.0), flip=False)
+    batch = next(iter(stream(data, batch_size=40)))
+    draws = Draws(0, 0, batch["row"])
+    same = augmented(plain, batch["image"], draws)
+    assert torch.equal(same, batch["image"] / 255)
+    shifted = augmented(replace(plain, shift=2), batch["image"], draws)
+    assert torch.equal(shifted, random_shift(same, draws=draws, most=2))
+    jittered = augmented(replace(plain, shift=2, jitter=(0.4, 0.2, 0.1)), batch["image"], draws)
+    expected = random_jitter(shifted, draws=draws, strengths=(0.4, 0.2, 0.1))
+    assert torch.equal(jittered, expected) and not torch.equal(shifted, expected)
 
 
 def test_data_that_cannot_be_trained_on_is_refused(data: Path, tmp_path: Path) -> None:

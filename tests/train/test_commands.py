@@ -6,7 +6,6 @@ import pytest
 
 import quire
 from tests.train.learnable import learnable_bundle
-from train.commands import named
 
 TRAIN = ["--encoder", "resnet20", "--epochs", "1", "--batch-size", "8", "--k", "3", "--width", "16"]
 
@@ -74,10 +73,3 @@ def test_a_field_out_of_range_is_told_in_a_sentence(
     assert left.value.code == 2
     assert "k is -1; it must be at least 0" in " ".join(capsys.readouterr().err.split())
     assert not (place / "run").exists()
-
-
-def test_names_of_sources() -> None:
-    assert named(()) == {}
-    for wrong in ("", "cifar10", ":x", "=x:y", "mit67="):
-        with pytest.raises(quire.QuireError, match="is not KIND:PATH"):
-            named((wrong,))

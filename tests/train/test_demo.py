@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,28 @@ from artifacts.verify import verify
 from builders.corruptions import catalogue
 from tests.train.test_report import Parsed
 from train.cells import cells_of
-from train.demo import BUNDLE, ROBUSTNESS, demo
-from train.studies.study import Scale, Study
-from train.studies.trials import Trial
+from train.demo import BUNDLE, demo
+from train.demo_chapters import ATTENTION, CHAPTERS, SEVERITY
+from train.studies.study import Scale
+from train.studies.trials import Trial, Trials
 
 FEW = ("contrast", "brightness")
 
 
-def _barely_trained(scale: Scale) -> list[Trial]:
-    trials = ROBUSTNESS.trials(scale)
+def _barely_trained(study: Trials, scale: Scale) -> list[Trial]:
+    trials = study.trials(scale)
     return [replace(trial, config=replace(trial.config, epochs=1)) for trial in trials]
 
 
-QUICK: Study = replace(ROBUSTNESS, seeds={"smoke": 2}, trials=_barely_trained)
+def _quick(study: Trials) -> Trials:
+    return replace(study, seeds={"smoke": 1}, trials=partial(_barely_trained, study))
+
+
+QUICK = (
+    replace(CHAPTERS[0], study=_quick(SEVERITY)),
+    CHAPTERS[1],
+    replace(CHAPTERS[2], study=_quick(ATTENTION)),
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Walked:
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Walked:
     out, said = tmp_path_factory.mktemp("demo") / "new" / "out", list[str]()
-    return Walked(out, demo(out, said.append, corruptions=FEW, study=QUICK), said)
+    return Walked(out, demo(out, said.append, corruptions=FEW, chapters=QUICK), said)
 
 
 def test_the_bundle_has_every_cell_and_is_sound(walked: Walked) -> None:
@@ -56,7 +66,7 @@ def test_the_bundle_has_every_cell_and_is_sound(walked: Walked) -> None:
 
 def test_each_step_is_told_in_order(walked: Walked) -> None:
     steps = list(dict.fromkeys(line.partition(":")[0] for line in walked.said))
-    assert steps == ["build", "verify", "rebuild", "stream", "compare", "train"]
+    assert steps == ["build", "verify", "rebuild", "stream", "compare", "train", "attack", "attend"]
     assert any("3,960 images in 11 shards" in line for line in walked.said)
     assert any("each sample exactly once" in line for line in walked.said)
     assert any("3 shuffled epochs of 16 batches in 3 different" in line for line in walked.said)
@@ -81,7 +91,8 @@ def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> No
     assert hashlib.sha256((walked.bundle / MANIFEST).read_bytes()).hexdigest() in texts
     assert {*manifest.identity.versions.values(), "cores", "torch"} <= texts
     assert {"contrast", "brightness", "1, 2, 3, 4, 5", "1,800"} <= texts
-    assert parsed.tags.count("img") == 2  # the contact sheet, and accuracy under noise and blur
+    assert parsed.tags.count("img") == 5  # the contact sheet, curves, histograms, boxes, matrices
+    assert {chapter.heading for chapter in CHAPTERS} <= texts
     assert (
         "http://" not in walked.report.read_text() and "https://" not in walked.report.read_text()
     )
@@ -90,7 +101,7 @@ def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> No
 def test_a_second_walk_takes_the_bundle_as_it_is(walked: Walked) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in walked.bundle.iterdir()}
     said: list[str] = []
-    assert demo(walked.out, said.append, corruptions=FEW, study=QUICK) == walked.report
+    assert demo(walked.out, said.append, corruptions=FEW, chapters=QUICK) == walked.report
     assert {path.name: path.stat().st_mtime_ns for path in walked.bundle.iterdir()} == before
     assert "11 of which were there" in said[0]
 
@@ -106,7 +117,7 @@ def test_a_damaged_bundle_ends_the_walk(walked: Walked) -> None:
     shard.write_bytes(whole[:600] + bytes([whole[600] ^ 1]) + whole[601:])
     try:
         with pytest.raises(BundleError, match=r"test-clean-000000\.tar: damaged"):
-            demo(walked.out, lambda line: None, corruptions=FEW, study=QUICK)
+            demo(walked.out, lambda line: None, corruptions=FEW, chapters=QUICK)
     finally:
         shard.write_bytes(whole)
 

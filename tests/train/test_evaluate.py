@@ -9,10 +9,11 @@ from torch import Tensor
 
 from artifacts.errors import BundleError, RunError
 from loaders.stream import stream
+from models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
 from models.similarity_graph import GraphConfig
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import with_manifest
-from tests.train.learnable import QUICK, RUNNING, learnable_bundle
+from tests.train.learnable import PROXY, QUICK, RUNNING, anchor_bundle, learnable_bundle
 from train.classifier_run import trained
 from train.classify import train
 from train.evaluate import Evaluate, Judge, Measured, evaluate
@@ -23,15 +24,21 @@ HEADS = {
     "attention": replace(QUICK, graph=GraphConfig(k=3, width=16, layers=2, attention=True)),
 }
 
+KINDS: tuple[Kind, ...] = ("transformer", "gnn", "mean", "max")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training bundle, a test bundle, and a run of each head."""
+    """A training bundle, a test bundle, anchors, and a run of each head."""
     place = tmp_path_factory.mktemp("place")
     learnable_bundle(place / "train", images=30)
     learnable_bundle(place / "test", images=21, seed=1)
     for name, config in HEADS.items():
         train(config, str(place / "train"), place / name, running=RUNNING)
+    anchors = str(anchor_bundle(place / "anchors", of_class=2))
+    for kind in KINDS:
+        config = replace(PROXY, cnn2graph=CNN2GraphConfig(kind=kind, heads=2), lr=0.1, epochs=4)
+        train(config, str(place / "train"), place / kind, anchors=anchors, running=RUNNING)
     return place
 
 
@@ -192,6 +199,7 @@ def test_a_bundle_of_other_classes_is_refused(runs: Path) -> None:
 
 
 def test_what_makes_no_sense_is_refused(runs: Path) -> None:
+    anchors = str(runs / "anchors")
     for fields, message in (
         ({"images": 0}, "images is 0"),
         ({"batch_size": 0}, "batch_size is 0"),
@@ -201,6 +209,68 @@ def test_what_makes_no_sense_is_refused(runs: Path) -> None:
             Evaluate(**fields)
     with pytest.raises(RunError, match="needs two nodes"):
         evaluate(runs / "mbsg", str(runs / "test"), how=Evaluate(batch_size=1))
-    evaluate(runs / "linear", str(runs / "test"), how=Evaluate(batch_size=1))
+    for head in ("linear", "gnn"):
+        how = Evaluate(batch_size=1)
+        assert evaluate(runs / head, str(runs / "test"), how=how, anchors=anchors)
     inductive = Evaluate(settings=("inductive",), batch_size=1)
     assert evaluate(runs / "mbsg", str(runs / "test"), how=inductive)[0].images == 21
+
+
+def judge_of(place: Path, kind: Kind) -> Judge:
+    _, config, model = trained(place / kind)
+    anchors = next(iter(stream(place / "anchors")))["image"]
+    return Judge(model, config.precision, torch.device("cpu"), anchors)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_that_are_compared_with_anchors_do_not_see_each_other(
+    kind: Kind, place: Path
+) -> None:
+    judge = judge_of(place, kind)
+    queries = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8)
+    others = queries.clone()
+    others[1:] = 255 - others[1:]
+    with torch.inference_mode():
+        logits = [judge.logits(judge.features(q), "inductive") for q in (queries, others)]
+        alone = judge.logits(judge.features(queries[:1]), "inductive")
+    torch.testing.assert_close(logits[0][0], logits[1][0], atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(logits[0][0], alone[0], atol=1e-6, rtol=1e-5)
+    assert (logits[0][1:] - logits[1][1:]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_accuracy_with_anchors_is_that_of_one_image_at_a_time(kind: Kind, runs: Path) -> None:
+    measured = cells(evaluate(runs / kind, str(runs / "test")))
+    _, _, model = trained(runs / kind)
+    assert isinstance(model, CNN2Graph)
+    proxy_set = model.prepare(next(iter(stream(runs / "anchors")))["image"].float() / 255)
+    correct = 0
+    for batch in stream(runs / "test", select={"corruption": "noise"}, batch_size=1):
+        with torch.no_grad():
+            logits = model(batch["image"].float() / 255, proxy_set)
+        correct += int(logits[0].argmax() == batch["label"][0])
+    for setting in ("inductive", "transductive"):
+        assert measured[setting, "noise"].correct == correct
+
+
+def test_anchors_are_embedded_once(place: Path) -> None:
+    judge = judge_of(place, "gnn")
+    seen: list[int] = []
+    judge.model.encoder.register_forward_hook(lambda module, given, made: seen.append(len(made)))
+    batches = stream(place / "test", batch_size=10)
+    for batch in batches:
+        judge.correct(batch, ("inductive",))
+    assert seen == [10, 10, 10, 10, 2]  # an image costs the same, whatever came before
+
+
+def test_a_run_is_measured_with_its_own_anchors(runs: Path, tmp_path: Path) -> None:
+    data = str(runs / "test")
+    others = str(anchor_bundle(tmp_path / "others", of_class=2, seed=1))
+    with pytest.raises(RunError, match="is not the bundle of anchors that the run was trained"):
+        evaluate(runs / "gnn", data, anchors=others)
+    with pytest.raises(RunError, match="the anchors are wanted"):
+        evaluate(runs / "gnn", data, anchors=str(tmp_path / "nothing"))
+    moved = runs / "moved"
+    (runs / "anchors").rename(moved)
+    found = evaluate(runs / "gnn", data, anchors=str(moved))
+    assert evaluate(runs / "gnn", data, anchors=str(tmp_path / "nothing")) == found  # on record

@@ -110,3 +110,14 @@ def test_weights_keep_their_layout_in_memory(tmp_path: Path) -> None:
     assert other.weight.is_contiguous(memory_format=torch.channels_last)
     header = json.loads((tmp_path / "weights.safetensors").read_bytes()[8:].split(b"}}")[0] + b"}}")
     assert header["weight"]["shape"] == [4, 3, 3, 3]
+
+
+def test_of_models_side_by_side_the_one_whose_loss_is_nan_is_named(tmp_path: Path) -> None:
+    rows = torch.arange(2)
+    with Log(tmp_path, step=0, tensorboard=False) as log:
+        log.step(1, torch.tensor([1.0, 4.0, 1.0]), rows)
+        log.step(2, torch.tensor([1.0, 4.0, torch.nan]), rows)
+        with pytest.raises(NotFinite) as caught:
+            log.flush()
+    assert (caught.value.step, caught.value.member) == (2, 2)
+    assert read_metrics(tmp_path) == [{"step": 1, "loss": 2.0, "least": 1.0, "most": 4.0}]

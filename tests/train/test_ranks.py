@@ -18,11 +18,14 @@ from torch import Tensor, nn
 import quire
 from artifacts.errors import RunError
 from models.classifier import Classifier
+from models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead
+from models.cnn2graph_losses import losses, total
 from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
-from tests.train.learnable import QUICK, RUNNING, learnable_bundle
+from tests.train.learnable import QUICK, RUNNING, anchor_bundle, learnable_bundle
 from train.classify import batches_of
+from train.evaluate import evaluate
 from train.metrics import read_metrics
-from train.ranks import Ranks, gathered, joined, over_ranks
+from train.ranks import Ranks, gathered, joined, over_ranks, share
 
 ROOT = Path(__file__).parents[2]
 HEADS = {
@@ -32,6 +35,14 @@ HEADS = {
     "all-others": GraphConfig(k=99, width=6, combine="concat"),
 }
 SHARES = {"equal": (5, 5), "unequal": (6, 3), "one-alone": (1, 7)}
+KINDS = {
+    "gnn": CNN2GraphConfig(kind="gnn", heads=2),
+    "transformer": CNN2GraphConfig(heads=4, proxies=2, own=False),
+    "dropout": CNN2GraphConfig(heads=1, dropout=0.5),
+    "mean": CNN2GraphConfig(kind="mean", degree=9),
+    "max": CNN2GraphConfig(kind="max"),
+}
+ANCHORS = (1, 4, 7)  # one: a rank has none of its own
 
 
 def small_model(config: GraphConfig | None) -> Classifier:
@@ -48,7 +59,32 @@ def whole_batch(size: int) -> tuple[Tensor, Tensor]:
     return images, torch.randint(4, (size,), generator=generator)
 
 
-def gradients(model: Classifier) -> dict[str, Tensor]:
+def small_comparer(config: CNN2GraphConfig) -> CNN2Graph:
+    """As above; images are compared with anchors and proxies."""
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh())
+    return CNN2Graph(encoder, CNN2GraphHead(8, 4, config), mean=[0.5], std=[0.25]).double()
+
+
+def anchors_of(count: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    images = torch.rand(count, 3, 2, 2, dtype=torch.float64, generator=generator)
+    return images, torch.arange(count) % 4
+
+
+def compared(
+    model: CNN2Graph, together: nn.Module, images: Tensor, labels: Tensor, count: int
+) -> dict[str, Tensor]:
+    """The loss of a step with so many anchors, and the gradients."""
+    anchors, of_anchors = anchors_of(count)
+    torch.manual_seed(3)  # for what the attention drops
+    joint = together(images, anchors)
+    loss = total(losses(joint, labels, of_anchors, model.head.proxy_labels))
+    loss.backward()
+    return {"loss": loss.detach(), "logits": joint.images.logits.detach(), **gradients(model)}
+
+
+def gradients(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -65,6 +101,16 @@ def as_rank(out: Path) -> None:
                 loss = F.cross_entropy(together(images[own]), gathered(labels[own]))
                 loss.backward()
                 found[f"{head} {share}"] = {"loss": loss.detach(), **gradients(model)}
+        for kind, comparing in KINDS.items():
+            for share, sizes in SHARES.items():
+                images, labels = whole_batch(sum(sizes))
+                own = slice(sum(sizes[: ranks.rank]), sum(sizes[: ranks.rank + 1]))
+                for count in ANCHORS:
+                    comparer = small_comparer(comparing)
+                    together = over_ranks(comparer, ranks)
+                    found[f"{kind} {share} {count}"] = compared(
+                        comparer, together, images[own], gathered(labels[own]), count
+                    )
     torch.save(found, out / f"{ranks.rank}.pt")
 
 
@@ -111,6 +157,35 @@ def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(
             torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("count", ANCHORS)
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_that_share_anchors_have_the_gradients_of_one(
+    kind: str, share: str, count: int, by_two: Sequence[dict[str, dict[str, Tensor]]]
+) -> None:
+    model = small_comparer(KINDS[kind])
+    images, labels = whole_batch(sum(SHARES[share]))
+    alone = over_ranks(model, Ranks(0, 1, torch.device("cpu")))
+    wanted = compared(model, alone, images, labels, count)
+    assert wanted["head.proxies"].abs().sum() > 0 and wanted["encoder.1.weight"].abs().sum() > 0
+    for rank in by_two:
+        found = rank[f"{kind} {share} {count}"]
+        assert found.keys() == wanted.keys()
+        for name, gradient in wanted.items():
+            torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-13)
+
+
+def test_triplets_of_each_rank_alone_would_be_others() -> None:
+    """The comparison above can fail."""
+    images, labels = whole_batch(10)
+    whole, halves = small_comparer(KINDS["gnn"]), small_comparer(KINDS["gnn"])
+    alone = Ranks(0, 1, torch.device("cpu"))
+    wanted = compared(whole, over_ranks(whole, alone), images, labels, 4)
+    for half in (slice(0, 5), slice(5, 10)):
+        found = compared(halves, over_ranks(halves, alone), images[half], labels[half], 4)
+    assert (found["encoder.1.weight"] / 2 - wanted["encoder.1.weight"]).abs().max() > 1e-4
+
+
 def test_a_graph_of_each_rank_alone_would_be_another() -> None:
     """The comparison above can fail: halves of a batch give other gradients than the whole."""
     images, labels = whole_batch(10)
@@ -145,6 +220,24 @@ def test_torchrun_trains_one_run(tmp_path: Path) -> None:
     assert load_file(tmp_path / "run" / "model.safetensors").keys() == one.keys()
 
 
+@pytest.mark.slow
+def test_torchrun_trains_with_anchors(tmp_path: Path) -> None:
+    data, anchors = learnable_bundle(tmp_path / "bundle"), anchor_bundle(tmp_path / "anchors")
+    done = torchrun(
+        *("-m", "quire", "train", "classify", "--data", str(data), "--encoder", "resnet20"),
+        *("--epochs", "2", "--batch-size", "8", "--head", "cnn2graph", "--no-tensorboard"),
+        *("--anchors", str(anchors), "--log-every", "1", "--device", "cpu", "--shift", "1"),
+        *("--jitter", "0.4", "0.4", "0.4", "--out", str(tmp_path / "run")),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained") == 1
+    steps = [line for line in read_metrics(tmp_path / "run") if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, 11))
+    assert all(line["ap_valid"] == 90 for line in steps)  # each anchor counts once
+    measured = evaluate(tmp_path / "run", str(data), device="cpu")
+    assert {one.setting for one in measured} == {"inductive", "transductive"}
+
+
 def test_a_batch_must_be_shared_evenly(tmp_path: Path) -> None:
     data = learnable_bundle(tmp_path / "bundle")
     ranks = Ranks(0, 2, torch.device("cpu"))
@@ -155,7 +248,7 @@ def test_a_batch_must_be_shared_evenly(tmp_path: Path) -> None:
 
 def test_one_process_gathers_nothing() -> None:
     rows = torch.randn(3, 2)
-    assert gathered(rows) is rows
+    assert gathered(rows) is rows and share(rows) is rows
 
 
 if __name__ == "__main__":

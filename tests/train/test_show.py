@@ -1,8 +1,12 @@
 """`quire show`: what it prints, what it writes, and what a hostile bundle gets."""
 
+import base64
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,10 +15,15 @@ from artifacts.bundle import open_bundle
 from artifacts.errors import BundleError
 from artifacts.manifest import MANIFEST, LeftOut
 from tests.bundles import image_bundle, random_images, write_bundle
+from tests.graph_bundles import graph_bundle, with_table
 from tests.train.corrupted import CELLS, corrupted_bundle, with_manifest
 from tests.train.test_report import HOSTILE, Parsed
 from train.contact_sheet import contact_sheet
+from train.graph_figures import distributions
+from train.plots.figure import plot
 from train.show import show
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -187,6 +196,42 @@ def test_a_bundle_without_pictures_has_a_page_but_no_contact_sheet(
         show(tmp_path / "b", png=tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()
     assert "json (2 B)" in capsys.readouterr().out
+
+
+def test_a_page_of_graphs_shows_how_their_properties_are_distributed(tmp_path: Path) -> None:
+    graph_bundle(tmp_path / "b")
+    show(tmp_path / "b", html=tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "Distributions" in Parsed(text).texts
+    png = base64.b64decode(text.partition("data:image/png;base64,")[2].partition('"')[0])
+    panels = distributions(open_bundle(tmp_path / "b"))
+    assert png == plot(panels, columns=3)
+
+
+def test_a_hostile_table_of_graphs_has_a_page(tmp_path: Path) -> None:
+    graph_bundle(tmp_path / "b")
+
+    def change(file: h5py.File) -> None:
+        for number, value in enumerate((np.nan, np.inf, -np.inf, 1e308, -1e308, 1e-320, 0, 1, 2)):
+            file["dag/mean_closeness"][number] = value
+        file["dag/density"][:] = np.nan
+        file["parameters/connected"][:] = np.arange(-4, 5) * 2**60
+
+    with_table(tmp_path / "b", change)
+    show(tmp_path / "b", html=tmp_path / "page.html")
+    assert "img" in Parsed((tmp_path / "page.html").read_text("utf-8")).tags
+
+
+@pytest.mark.parametrize("options", ["", ", html=folder / 'page.html'"])
+def test_the_terminal_waits_for_no_plots(options: str, tmp_path: Path) -> None:
+    graph_bundle(tmp_path / "b")
+    code = (
+        "import sys; from pathlib import Path; from train.show import show; "
+        f"folder = Path({str(tmp_path)!r}); show(folder / 'b'{options}); "
+        "print('matplotlib' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.decode().split()[-2:] == [str(bool(options)), "False"]
 
 
 def test_a_thousand_classes_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,11 +7,14 @@ from typing import Any
 
 from artifacts.errors import RunError
 from artifacts.manifest import NO_SOURCE
+from builders.corrupted import Corrupted
 from builders.recipe import to_record
 from builders.run import build
 from builders.sources.catalogue import open_source
 from train.runs import digest
 from train.studies.study import Place, Scale
+
+DIGITS = "digits:"  # embedded: what `smoke` reads in place of any dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,11 @@ class Bundled:
 
     dataset: str | None = None
     recipe: Any
+
+
+def clean(dataset: str, split: str) -> Bundled:
+    """The images of a split as they are."""
+    return Bundled(dataset=dataset, recipe=Corrupted(split=split, corruptions=()))
 
 
 def missing(bundles: Iterable[Bundled], sources: Mapping[str, str]) -> set[str]:

@@ -2,12 +2,36 @@
 
 from collections.abc import Mapping
 
-from train.studies import mbsg_severity, mbsg_table1, mbsg_table2, mbsg_table3
+from train.studies import (
+    cnn2graph_attention,
+    cnn2graph_figure4,
+    cnn2graph_table1,
+    cnn2graph_table2,
+    cnn2graph_table3,
+    cnn2graph_table6,
+    mbsg_severity,
+    mbsg_table1,
+    mbsg_table2,
+    mbsg_table3,
+    snn_figures,
+    snn_table1,
+    snn_table2,
+)
 from train.studies.study import Study
 
 STUDIES: Mapping[str, Study] = {
+    "cnn2graph-table1": cnn2graph_table1.STUDY,
+    "cnn2graph-table2": cnn2graph_table2.STUDY,
+    "cnn2graph-table3": cnn2graph_table3.STUDY,
+    "cnn2graph-table6": cnn2graph_table6.STUDY,
+    "cnn2graph-figure4": cnn2graph_figure4.STUDY,
+    "cnn2graph-figure5": cnn2graph_attention.PROXIES,
+    "cnn2graph-figure6": cnn2graph_attention.ANCHORS,
     "mbsg-severity": mbsg_severity.STUDY,
     "mbsg-table1": mbsg_table1.STUDY,
     "mbsg-table2": mbsg_table2.STUDY,
     "mbsg-table3": mbsg_table3.STUDY,
+    "snn-figures": snn_figures.STUDY,
+    "snn-table1": snn_table1.STUDY,
+    "snn-table2": snn_table2.STUDY,
 }

@@ -2,15 +2,17 @@
 
 bundles/…         every bundle that a study needed; studies share them
 runs/…            every run, named after what decides it; studies share them too
-NAME-SCALE/       table.csv (mean, intervals, and single seeds), a picture and the numbers in it
-                  for each figure, measured.csv (every number behind them), report.html
+NAME-SCALE/       table.csv (mean, intervals, and single seeds) and other tables, a picture and the
+                  numbers in it for each figure, measured.csv (every number behind all that),
+                  report.html
 """
 
 from pathlib import Path
 
 from artifacts.digest import whole_file
 from train.intervals import csv_text
-from train.plots.curves import WIDTH, lines_csv, plot
+from train.plots.figure import panels_csv, plot
+from train.plots.style import WIDTH
 from train.report import Picture, Section, write_page
 from train.studies.grid import as_csv, as_table
 from train.studies.study import Figure, Findings, Layout, Place, Scale, Study
@@ -39,9 +41,12 @@ def write(folder: Path, study: Study, scale: Scale, findings: Findings) -> None:
     files = {"measured.csv": csv_text([findings.heading, *findings.lines]).encode()}
     for number, grid in enumerate(layout.grids):
         files[f"table{number or ''}.csv"] = as_csv(grid).encode()
+    for name, table in layout.tables.items():
+        lines = [table.headings, *(tuple(map(str, row)) for row in table.rows)]
+        files[f"{name}.csv"] = csv_text(lines).encode()
     section = section_of(f"{study.paper}, at scale {scale}", layout)
     for figure, picture in zip(layout.figures, section.pictures, strict=True):
-        files[f"{figure.name}.csv"] = lines_csv(figure.panels).encode()
+        files[f"{figure.name}.csv"] = panels_csv(figure.panels).encode()
         files[f"{figure.name}.png"] = picture.png
     for name, data in files.items():
         with whole_file(folder / name) as file:
@@ -54,7 +59,7 @@ def section_of(heading: str, layout: Layout) -> Section:
     return Section(
         heading,
         prose=layout.notes,
-        tables=tuple(map(as_table, layout.grids)),
+        tables=(*map(as_table, layout.grids), *layout.tables.values()),
         pictures=tuple(_picture(figure, heading) for figure in layout.figures),
     )
 

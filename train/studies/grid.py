@@ -43,6 +43,7 @@ class Grid:
     paper: Mapping[Cell, str | float] = field(default_factory=dict)  # a string as it is printed
     corner: str = "model"  # what the rows are: the heading of the first column
     decimals: int = 2
+    over: str = "seed"  # what a cell has several values of
 
     def __post_init__(self) -> None:
         for kind, names in {"rows": self.rows, "columns": self.columns}.items():
@@ -103,10 +104,10 @@ def note(grid: Grid) -> str:
     if not counts:
         ours = "nothing measured yet"
     elif counts == {1}:
-        ours = "one seed"
+        ours = f"one {grid.over}"
     else:
-        seeds = f"{max(counts)} seeds" if len(counts) == 1 else "n seeds"
-        ours = f"mean ± half-width of the 95 % Student-t interval over {seeds}"
+        count = str(max(counts)) if len(counts) == 1 else "n"
+        ours = f"mean ± half-width of the 95 % Student-t interval over {count} {grid.over}s"
     return f"{ours}; {_PAPER}: as printed there" if grid.paper else ours
 
 

@@ -10,10 +10,10 @@ hundreds of epochs. `smoke` is the embedded digits, and shows that everything fi
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from builders.corrupted import Corrupted
 from models.similarity_graph import GraphConfig
 from train.classifier_run import Classify
 from train.evaluate import Evaluate
+from train.studies import bundles
 from train.studies.bundles import Bundled
 from train.studies.grid import Grid
 from train.studies.study import Layout, Scale
@@ -31,8 +31,6 @@ VARIANTS: Mapping[str, GraphConfig | None] = {
 }
 
 DROPFEAT = ("MBSG (dropfeat)", "Attn-MBSG (dropfeat)")  # the models of Tables 2 and 3
-DIGITS = "digits:"  # embedded, what `smoke` reads in place of any dataset
-
 _SETTINGS: Mapping[Scale, Classify] = {
     "smoke": Classify(
         encoder="resnet20",
@@ -65,12 +63,12 @@ def setting(scale: Scale, graph: GraphConfig | None) -> Classify:
 
 def dataset(scale: Scale, name: str = "cifar10") -> str:
     """The dataset that is read at a scale."""
-    return DIGITS if scale == "smoke" else name
+    return bundles.DIGITS if scale == "smoke" else name
 
 
 def clean(scale: Scale, split: str, name: str = "cifar10") -> Bundled:
     """The images of a split as they are."""
-    return Bundled(dataset=dataset(scale, name), recipe=Corrupted(split=split, corruptions=()))
+    return bundles.clean(dataset(scale, name), split)
 
 
 def notes(scale: Scale) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from builders.corrupted import Corrupted
 from train.evaluate import Evaluate
-from train.plots.curves import Curve, Panel
+from train.plots.curves import Curve, Curves
 from train.studies.bundles import Bundled
 from train.studies.grid import Grid
 from train.studies.mbsg import BASELINE, VARIANTS, clean, dataset, notes, setting
@@ -82,7 +82,7 @@ def _present(results: Results) -> Layout:
         )
         unit = {"noise": "sigma of [0, 1] pixels", "blur": "sigma in pixels"}[kind]
         panels.append(
-            Panel(title=f"Gaussian {kind}", x_label=unit, y_label="accuracy (%)", curves=curves)
+            Curves(title=f"Gaussian {kind}", x_label=unit, y_label="accuracy (%)", curves=curves)
         )
     images = f"Every accuracy is over {_IMAGES[results.scale] or 'all'} images of the test split."
     figure = Figure(name="figure", panels=tuple(panels))

@@ -8,10 +8,12 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
-from train.plots.curves import Panel
+from train.plots.figure import Panel
+from train.report import Table
 from train.running import Report, Running
+from train.runs import digest
 from train.studies.grid import Grid
 
 Scale: TypeAlias = Literal["smoke", "small", "full"]
@@ -25,9 +27,14 @@ class Place:
 
     out: Path
     sources: Mapping[str, str]  # KIND:PATH of each dataset that is there
+    weights: Mapping[str, str] = dataclasses.field(default_factory=dict)  # a file, by encoder
     running: Running = dataclasses.field(default_factory=lambda: Running(tensorboard=False))
     say: Say = print
     report: Report | None = None
+
+    def run(self, method: str, *decides: Any) -> Path:
+        """The folder of a run, named after what decides it: plain values, in this order."""
+        return self.out / "runs" / f"{method}-{digest(decides)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +48,13 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a study shows: tables, figures, and what a reader has to know of them."""
+    """What a study shows, and what a reader has to know of it.
+
+    Grids are tables of numbers, ours beside the paper's; tables are of anything else.
+    """
 
     grids: tuple[Grid, ...] = ()
+    tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)  # by the name of the file
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -2,16 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any, TypeAlias
 
-from train import runs
-from train.classifier_run import Classify
+from train.classifier_run import Classify, recorded
 from train.classify import train
 from train.evaluate import Evaluate, Measured, evaluate
 from train.studies.bundles import Bundled, built, missing, not_at_hand
 from train.studies.study import Findings, Layout, Line, Place, Scale
+
+Cell: TypeAlias = tuple[str, str]  # row and column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +28,16 @@ class Trial:
     config: Classify  # its seed is replaced
     data: Bundled  # to train on
     tests: tuple[tuple[Bundled, Evaluate], ...]  # to measure on
+    anchors: Bundled | None = None  # its recipe's seed is replaced
+
+    @property
+    def cell(self) -> Cell:
+        """Where its numbers stand."""
+        return self.row, self.column
 
     @property
     def bundles(self) -> tuple[Bundled, ...]:
-        """Every bundle that it reads."""
+        """Every bundle that it reads, whatever the seed."""
         return self.data, *(bundle for bundle, _ in self.tests)
 
 
@@ -38,10 +46,14 @@ class Results:
     """What the trials measured: for each, the measurements of each seed that was run."""
 
     scale: Scale
-    measured: Mapping[tuple[str, str], Sequence[Sequence[Measured]]]
+    measured: Mapping[Cell, Sequence[Sequence[Measured]]]
+    runs: Mapping[Cell, Sequence[Path]]
+    """The folders of a trial's runs."""
+    tests: Mapping[Cell, Path]
+    """The first bundle that a trial is measured on."""
 
     def values(
-        self, trial: tuple[str, str], setting: str, corruption: str = "clean", severity: float = 0
+        self, trial: Cell, setting: str, corruption: str = "clean", severity: float = 0
     ) -> tuple[float, ...]:
         """The accuracy of a trial (row, column) for each seed, in percent; none if it was not run.
 
@@ -82,14 +94,18 @@ class Trials:
         ready = self._ready(scale, place)
         needed = dict.fromkeys(bundle for trial in ready for bundle in trial.bundles)
         folders = {bundle: built(bundle, place) for bundle in needed}
-        measured: dict[tuple[str, str], list[list[Measured]]] = {}
+        tests = {trial.cell: folders[trial.tests[0][0]] for trial in ready}
+        measured: dict[Cell, list[list[Measured]]] = {trial.cell: [] for trial in ready}
+        runs: dict[Cell, list[Path]] = {trial.cell: [] for trial in ready}
         lines: list[Line] = []
         for seed in range(seeds or self.seeds[scale]):
             for trial in ready:
                 run, found = attempt(trial, seed, folders, place)
-                measured.setdefault((trial.row, trial.column), []).append(found)
-                lines += [_line(trial, seed, run, one) for one in found]
-            layout = self.present(Results(scale=scale, measured=measured))
+                measured[trial.cell].append(found)
+                runs[trial.cell].append(run)
+                lines += [_line(trial, seed, run.name, one) for one in found]
+            results = Results(scale=scale, measured=measured, runs=runs, tests=tests)
+            layout = self.present(results)
             yield Findings(layout=layout, heading=_HEADING, lines=tuple(lines))
 
     def _ready(self, scale: Scale, place: Place) -> list[Trial]:
@@ -110,33 +126,36 @@ class Trials:
 
 def attempt(
     trial: Trial, seed: int, folders: Mapping[Bundled, Path], place: Place
-) -> tuple[str, list[Measured]]:
+) -> tuple[Path, list[Measured]]:
     """Train and measure one seed of a trial, as far as that was not done before. -> its run."""
-    config = dataclasses.replace(trial.config, seed=seed)
-    data = folders[trial.data]
-    run = run_name(config, data)
-    folder = place.out / "runs" / run
+    weights = place.weights.get(trial.config.encoder)
+    config = replace(trial.config, seed=seed, weights=weights)
+    data, anchors = folders[trial.data], _anchors(trial, seed, place)
+    folder = run_folder(config, data, anchors, place)
+    named = None if anchors is None else str(anchors)
+    options: dict[str, Any] = {"anchors": named, "report": place.report}
     begin = perf_counter()
-    train(config, str(data), folder, running=place.running, report=place.report)
+    train(config, str(data), folder, running=place.running, **options)
+    options |= {"context": str(data), "device": place.running.device}
     measured = []
     for bundle, how in trial.tests:
-        measured += evaluate(
-            folder,
-            str(folders[bundle]),
-            how=how,
-            context=str(data),
-            device=place.running.device,
-            report=place.report,
-        )
+        measured += evaluate(folder, str(folders[bundle]), how=how, **options)
     place.say(f"{trial.row}, {trial.column}, seed {seed}: {perf_counter() - begin:.1f} s")
-    return run, measured
+    return folder, measured
 
 
-def run_name(config: Classify, data: Path) -> str:
-    """A run's folder, named after what decides it."""
-    record = runs.to_record(config)
+def _anchors(trial: Trial, seed: int, place: Place) -> Path | None:
+    """The anchors of a seed."""
+    if trial.anchors is None:
+        return None
+    return built(replace(trial.anchors, recipe=replace(trial.anchors.recipe, seed=seed)), place)
+
+
+def run_folder(config: Classify, data: Path, anchors: Path | None, place: Place) -> Path:
+    """Where a run lies: other studies that want the same find it there."""
     words = config.encoder, config.head, f"seed{config.seed}"
-    return "-".join([*words, runs.digest([record, data.name])])
+    bundles = [data.name] if anchors is None else [data.name, anchors.name]
+    return place.run("-".join(words), recorded(config), *bundles)
 
 
 _HEADING = (

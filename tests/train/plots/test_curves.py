@@ -7,7 +7,6 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from PIL import Image
 
+from tests.train.plots.drawn import (
+    BLUE,
+    FAINT,
+    GREY,
+    GRID,
+    OKABE_ITO,
+    VERMILION,
+    above_legend,
+    ink,
+    mask,
+    pixels,
+)
 from tests.train.test_report import HOSTILE
 from train.intervals import interval
-from train.plots.curves import DENSITY, WIDTH, Curve, Panel, lines_csv, plot
+from train.plots.curves import Curve, Curves
+from train.plots.figure import panels_csv, plot
+from train.plots.style import DENSITY, WIDTH
 
 ROOT = Path(__file__).parents[3]
-OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # as drawn
-BLUE, VERMILION = OKABE_ITO[:2]
-GREY = "#55555a"  # of references
-GRID = "#e2e2e6"
-FAINT = "#66666b"  # of remarks
 
 Values = tuple[tuple[float, ...], ...]
 
@@ -37,37 +43,13 @@ def curve(label: str = "ours", *, values: Values = ((1.0,), (1.0,)), **options: 
     return Curve(label=label, x=tuple(range(len(values))), values=values, **options)
 
 
-def panel(*curves: Curve, title: str = "t", x_label: str = "x", y_label: str = "y") -> Panel:
-    return Panel(title=title, x_label=x_label, y_label=y_label, curves=curves)
+def panel(*curves: Curve, title: str = "t", x_label: str = "x", y_label: str = "y") -> Curves:
+    return Curves(title=title, x_label=x_label, y_label=y_label, curves=curves)
 
 
 def level(*heights: float, label: str = "ours") -> Curve:
     """A horizontal line of one seed for each height."""
     return curve(label, values=(heights, heights, heights))
-
-
-def pixels(panels: Sequence[Panel], **options: Any) -> NDArray[np.uint8]:
-    """What is drawn, without the legend if there is but one row of panels: (H, W, 3) uint8."""
-    image = Image.open(io.BytesIO(plot(panels, **options)))
-    return np.asarray(image.convert("RGB"))
-
-
-def mask(
-    image: NDArray[np.uint8], color: str, *, opacity: float = 1, over: str = "#ffffff"
-) -> NDArray[np.bool_]:
-    """Where a colour is, or what it gives over another: (H, W, 3) -> (H, W)."""
-    upper, lower = (np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)]) for c in (color, over))
-    wanted = opacity * upper + (1 - opacity) * lower
-    return np.asarray((np.abs(image - wanted) <= 1).all(axis=2))
-
-
-def above_legend(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return image[: int(0.75 * len(image))]
-
-
-def ink(image: NDArray[np.uint8]) -> int:
-    """How much text there is: nothing else is so dark."""
-    return int((image.max(axis=2) < 60).sum())
 
 
 def test_a_picture_is_as_wide_as_it_says_whatever_is_in_it() -> None:
@@ -88,7 +70,8 @@ def test_the_same_panels_give_the_same_bytes_in_any_process_and_leave_no_trace()
     with matplotlib.rc_context({"lines.linewidth": 9, "font.size": 30, "axes.facecolor": "red"}):
         assert plot(panels) == png
     code = (
-        "import hashlib, sys; from train.plots.curves import *; "
+        "import hashlib, sys; from train.plots.curves import Curve, Curves; "
+        "from train.plots.figure import plot; "
         f"print(hashlib.sha256(plot({panels!r})).hexdigest(), 'matplotlib.pyplot' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
@@ -241,7 +224,7 @@ def test_nonsense_is_refused() -> None:
 
 def test_a_csv_to_the_byte() -> None:
     one = Curve(label="a, b", x=(0.5, 1, 2), values=((1, 3), (math.nan,), ()))
-    assert lines_csv([panel(one, title="noise")]) == (
+    assert panels_csv([panel(one, title="noise")]) == (
         "panel,label,x,n,mean,deviation,t_95,z_95,values\n"
         'noise,"a, b",0.5,2,2.0,1.4142135623730951,12.706204736174694,1.96,1.0 3.0\n'
         'noise,"a, b",1.0,1,nan,nan,nan,nan,nan\n'
@@ -272,7 +255,7 @@ def test_every_value_comes_out_of_the_csv(
             wanted += [(f"{number}", label, place, seeds) for place, seeds in points]
         panels.append(panel(*curves, title=f"{number}"))
     found = []
-    for line in csv.DictReader(io.StringIO(lines_csv(panels), newline=""), strict=True):
+    for line in csv.DictReader(io.StringIO(panels_csv(panels), newline=""), strict=True):
         seeds = [float(word) for word in line["values"].split()]
         found.append((line["panel"], line["label"], float(line["x"]), seeds))
         assert line["n"] == str(len(seeds))

@@ -1,6 +1,5 @@
 """Every study runs at its smallest scale, whole."""
 
-import csv
 import dataclasses
 import subprocess
 import sys
@@ -10,37 +9,21 @@ from pathlib import Path
 import pytest
 
 from artifacts.errors import RunError
+from tests.train.studies.places import place_in, rows_of
 from train.report import shown
-from train.running import Running
 from train.studies.bundles import missing
 from train.studies.catalogue import STUDIES
 from train.studies.conduct import conduct
 from train.studies.grid import Grid
-from train.studies.study import Layout, Place, Scale
+from train.studies.study import Layout, Scale
 from train.studies.trials import Trials
 
 ROOT = Path(__file__).parents[3]
 TRIALS = {name: study for name, study in STUDIES.items() if isinstance(study, Trials)}
-QUIET = Running(tensorboard=False, checkpoint_seconds=1e9)
-
-
-def place_in(out: Path, said: list[str], **sources: str) -> Place:
-    return Place(out=out, sources=sources, running=QUIET, say=said.append)
-
-
-@pytest.fixture(scope="session")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the studies share bundles and runs."""
-    return tmp_path_factory.mktemp("studies")
 
 
 def cells_of(grid: Grid) -> Iterator[tuple[str, str]]:
     return ((row, column) for row in grid.rows for column in grid.columns)
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("name", TRIALS)
@@ -61,12 +44,14 @@ def test_a_study_runs_whole_and_shows_all_that_it_measured(name: str, out: Path)
     means = {float(line["accuracy"]) for line in measured}
     tables = sorted(folder.glob("table*.csv"))
     assert len(tables) == len(layout.grids)
-    listed = [line for table in tables for line in rows_of(table)]
-    values = {float(value) for line in listed for value in line["values"].split()}
-    assert values == means  # nothing measured is left out, nothing shown was not measured
-    for grid in layout.grids:
+    for grid, table in zip(layout.grids, tables, strict=True):
         assert any(grid.values.get(cell) for cell in cells_of(grid))
         assert all(len(found) in (0, seeds) for found in grid.values.values())
+        listed = {float(value) for line in rows_of(table) for value in line["values"].split()}
+        assert listed == {value for found in grid.values.values() for value in found}
+    accuracies = [grid for grid in layout.grids if grid.title.startswith("accuracy")]
+    values = {value for grid in accuracies for found in grid.values.values() for value in found}
+    assert values == means or not accuracies  # nothing is left out, nothing was not measured
     page = (folder / "report.html").read_text()
     assert shown(study.title) in page and study.paper.replace("&", "&amp;") in page
     for figure in layout.figures:

@@ -1,0 +1,96 @@
+"""Drawn scenes that are learned in seconds, what is counted of them, and blends of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from artifacts.blend import PARTS, blended
+from artifacts.bundle import open_bundle
+from artifacts.masks import mask_file
+from artifacts.members import raw_images
+from builders.cooccurrence import Cooccurrence
+from builders.run import build
+from builders.scenes import Scenes
+from builders.sources.shapes import Shapes
+from builders.subsets import Subsets
+from tests.bundles import write_bundle
+from tests.train.corrupted import with_manifest
+from train.running import Running
+from train.segmentation.run import Segment
+from train.segmentation.stages import Bundles
+
+SIDE = 40
+SHAPES = Shapes("train", 20, (48, 40))
+QUICK = Segment(
+    trunk="small",
+    variant="baseline",
+    crop=SIDE,
+    batch_size=6,
+    epochs=2,
+    lr=0.02,
+    denoising_epochs=1,
+    denoising_lr=0.005,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
+)
+RUNNING = Running(tensorboard=False, log_every=1, checkpoint_seconds=0.0)
+
+
+def scenes(folder: Path, shapes: Shapes = SHAPES) -> Path:
+    """A bundle of drawn scenes."""
+    build(Scenes(split=shapes.split), shapes, folder)
+    return folder
+
+
+def cooccurrence(folder: Path) -> Path:
+    """How often the classes of those scenes meet."""
+    build(Cooccurrence(split="train"), SHAPES, folder)
+    return folder
+
+
+def subsets(folder: Path, shapes: Shapes) -> Path:
+    """Subsets of those scenes."""
+    recipe = Subsets(
+        split=shapes.split, companion="blue_disc", partners=("red_ring",), thresholds=()
+    )
+    build(recipe, shapes, folder)
+    return folder
+
+
+def blends(folder: Path, *, side: int = SIDE, top: int | None = None) -> Path:
+    """Scenes blended with the next one; some with themselves, which is not at all."""
+    shapes = replace(SHAPES, size=(side, side))
+    drawn = [shapes.scene(index) for index in range(len(shapes))]
+    partners = [drawn[-1], *drawn[:-1]]
+    parts = np.random.default_rng(0).integers(717, PARTS + 1, len(drawn))
+    images = [
+        blended(one.image, other.image, int(part))
+        for one, other, part in zip(drawn, partners, parts, strict=True)
+    ]
+    write_bundle(
+        folder,
+        shapes.ids,
+        {
+            "ppm": raw_images(np.stack(images)),
+            "mask.png": [mask_file(one.truth.mask) for one in drawn],
+            "phantom.png": [mask_file(one.truth.mask) for one in partners],
+        },
+        {"parts": parts if top is None else np.full(len(drawn), top)},
+        samples_per_shard=len(drawn),
+    )
+    source = open_bundle(folder).manifest.identity.source
+    with_manifest(folder, source={**source, "class_names": list(shapes.class_names)})
+    return folder
+
+
+def bundles(folder: Path) -> dict[str, Bundles]:
+    """What each variant is trained on."""
+    plain = Bundles(data=str(scenes(folder / "scenes")))
+    return {
+        "baseline": plain,
+        "mixup": plain,
+        "cutmix": plain,
+        "binding-cm": replace(plain, cooccurrence=cooccurrence(folder / "cooccurrence")),
+        "binding-cc": Bundles(data=str(blends(folder / "blends")), clean=plain.data),
+    }

@@ -1,0 +1,128 @@
+"""What the demo trains and measures: parts of studies, at their smallest scale.
+
+A chapter of the demo is a study, and a line that says what came of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from models.cnn2graph import CNN2GraphConfig
+from models.similarity_graph import GraphConfig
+from train.intervals import interval
+from train.studies import cnn2graph_attention, mbsg_severity, snn_figures
+from train.studies.cnn2graph import trial
+from train.studies.snn import Robustness
+from train.studies.study import Layout, Scale, Study
+from train.studies.trials import Results, Trial, Trials
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter:
+    """A study that the demo carries out."""
+
+    name: str  # of the step, and of the study's folder
+    heading: str  # in the report
+    study: Study
+    outcome: Callable[[Layout], str]
+
+
+def _last_note(layout: Layout) -> str:
+    note = layout.notes[-1]
+    return note[0].lower() + note[1:].removesuffix(".")
+
+
+_MODELS = ("baseline", "MBSG (sum)")
+_GRAPH = GraphConfig(combine="sum", k=6)  # a tenth of a batch of 64: as many as a class has there
+
+
+def _trials(scale: Scale) -> list[Trial]:
+    """Two models of the study of severity, trained until they know the digits."""
+    return [
+        replace(one, config=replace(one.config, epochs=12, graph=_GRAPH))
+        for one in mbsg_severity.STUDY.trials(scale)
+        if one.row in _MODELS
+    ]
+
+
+def _present(results: Results) -> Layout:
+    note = (
+        "Classifiers of the 8 x 8 digits, without a similarity graph and with one, trained for 12"
+        " epochs. Each corrupted digit is classified among 63 clean digits of the training split."
+    )
+    return replace(mbsg_severity.STUDY.present(results), notes=(note,))
+
+
+def _accuracy(layout: Layout) -> str:
+    noise = layout.grids[0]
+    clean = [
+        f"{row} {interval(noise.values[row, noise.columns[0]]).mean:.1f} %" for row in noise.rows
+    ]
+    return f"accuracy on clean digits: {', '.join(clean)}"
+
+
+SEVERITY: Trials = replace(
+    mbsg_severity.STUDY, seeds={"smoke": 3}, trials=_trials, present=_present
+)
+
+
+def _present_priors(scale: Scale, found: Robustness) -> Layout:
+    note = (
+        "Small-world graphs, made acyclic, are the hidden structure of networks that classify the"
+        f" digits: {len(found.rows)} graphs, each in six initialisations. All were trained side by"
+        " side, then attacked by the fast gradient sign method and by changing one pixel."
+    )
+    whole = snn_figures.STUDY.present(scale, found)
+    shown = tuple(one for one in whole.figures if one.name in ("figure3-4", "figure5"))
+    score = f"macro-F1 {100 * found.measure('macro_f1').mean():.1f} % in the mean"
+    return replace(whole, figures=shown, notes=(note, f"{found.count} networks: {score}."))
+
+
+_BESIDE, _ALONE = "image and attention", "attention alone"
+
+
+def _attending(scale: Scale) -> list[Trial]:
+    """A model that may use attention, and one that has nothing else; trained for long enough."""
+    models = {_BESIDE: (12, CNN2GraphConfig()), _ALONE: (20, CNN2GraphConfig(own=False))}
+    trials = [
+        (trial(scale, name, "digits", head), epochs) for name, (epochs, head) in models.items()
+    ]
+    return [replace(one, config=replace(one.config, epochs=epochs)) for one, epochs in trials]
+
+
+def _present_attention(results: Results) -> Layout:
+    note = (
+        "One digit of each class is its anchor, one learned vector its proxy. A CNN2Transformer was"
+        " trained that classifies a digit by its own features and by what it attends to, and one"
+        " that classifies it by the latter alone. The matrices show to whose proxies the test"
+        " digits of each class attend, in the mean."
+    )
+    accuracy = {cell: results.values(cell, "inductive") for cell in results.measured}
+    said = [f"{row} {interval(found).mean:.1f} %" for (row, _), found in accuracy.items() if found]
+    whole = cnn2graph_attention.PROXIES.present(results)
+    return replace(whole, notes=(note, f"Accuracy on the test digits: {', '.join(said)}."))
+
+
+ATTENTION: Trials = replace(
+    cnn2graph_attention.PROXIES, trials=_attending, present=_present_attention
+)
+
+CHAPTERS = (
+    Chapter(
+        name="train",
+        heading="Accuracy under noise and blur",
+        study=SEVERITY,
+        outcome=_accuracy,
+    ),
+    Chapter(
+        name="attack",
+        heading="Sparse networks from random graphs",
+        study=replace(snn_figures.STUDY, present=_present_priors),
+        outcome=_last_note,
+    ),
+    Chapter(
+        name="attend",
+        heading="Attention to anchors and proxies",
+        study=ATTENTION,
+        outcome=_last_note,
+    ),
+)

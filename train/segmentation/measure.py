@@ -1,0 +1,232 @@
+"""How well a run segments: counts of pixels for every scene, and from them any part of the data.
+
+The middle of each scene is looked at, a square of the size of the crops; what is beside a smaller
+scene is the fill colour, and counts for nothing. Scores are brought to that size, bilinear, and the
+highest one is the prediction. Counts are kept beside the run, one matrix a scene, so another subset
+takes no new pass over the data.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
+from torch import Tensor
+
+from artifacts.digest import whole_file
+from artifacts.errors import RunError
+from loaders.augment import to_float
+from loaders.crops import centre_crops, crop_images, crop_masks
+from loaders.stream import Stream
+from models.deeplab import DeepLab, upsampled
+from models.feature_binding import FeatureBinding
+from train.running import Report, autocast, best_device
+from train.runs import EVALUATIONS, Run, digest, to_record, write_record
+from train.segmentation.iou import confusion, iou, mean_iou
+from train.segmentation.run import Model, Segment, trained
+from train.segmentation.scenes import check_ids, check_members
+from train.subset import stream_of
+
+ANSWERS = ("target", "bound", "phantom")  # in the order in which they are told
+_ROWS = "rows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Measure a trained network of segmentation on scenes."""
+
+    crop: int | None = None
+    """Pixels of the square in the middle of a scene; default: as in training."""
+    images: int | None = None
+    """Measure on so many scenes, chosen at random once and for all; default: all."""
+    batch_size: int = 16
+    """Scenes at a time, which does not change what is predicted but for rounding."""
+    separation: bool = False
+    """Measure the network as it was before denoising."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is wrong whatever the run.
+
+        Raises:
+            RunError: a field is out of range.
+        """
+        for name in ("crop", "images", "batch_size"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise RunError(f"{name} is {value}; it must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """How well some scenes were segmented, by one of a network's answers."""
+
+    answer: str
+    """target: DeepLab's scores, or S_t of feature binding; bound: its S_fb; phantom: its S_p."""
+    scenes: int
+    mean_iou: float
+    """Over classes that occur or were predicted, in [0, 1]; NaN without a pixel."""
+    occurring_iou: float
+    """Over classes that occur."""
+    classes: tuple[float, ...]
+    """Each class's; NaN for one that neither occurs nor was predicted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """Pixels of each scene by true and by predicted class, for every answer of a network."""
+
+    rows: Tensor  # (N,) int64, in the bundle, rising
+    answers: Mapping[str, Tensor]  # (N, C, C) int32, [scene, true, predicted]
+
+    def over(self, rows: Sequence[int] | NDArray[np.int64] | None = None) -> list[Measured]:
+        """What is measured of the scenes in these rows of the bundle, or of all.
+
+        Raises:
+            RunError: a row was not counted.
+        """
+        chosen = self.rows if rows is None else torch.as_tensor(np.asarray(rows, np.int64))
+        places = torch.searchsorted(self.rows, chosen).clamp(max=len(self.rows) - 1)
+        if not torch.equal(self.rows[places], chosen):
+            raise RunError("scenes are asked for that were not measured")
+        sums = {name: counts[places].sum(dim=0) for name, counts in self.answers.items()}
+        return [_measured(name, len(chosen), total) for name, total in sums.items()]
+
+
+def _measured(answer: str, scenes: int, counts: Tensor) -> Measured:
+    each = iou(counts)
+    return Measured(
+        answer=answer,
+        scenes=scenes,
+        mean_iou=mean_iou(counts),
+        occurring_iou=each[counts.sum(dim=1) > 0].mean().item(),
+        classes=tuple(each.tolist()),
+    )
+
+
+def count(
+    folder: Path,
+    data: str,
+    *,
+    how: Measure | None = None,
+    device: str | None = None,
+    report: Report | None = None,
+) -> Counted:
+    """Count a finished run's pixels on a bundle of scenes; what was counted before is read.
+
+    Args:
+        folder: the run's.
+        data: the bundle: a folder, or an address.
+        how: which part of it, and of the scenes.
+        device: a GPU where there is one, unless it is named.
+        report: called with the scenes that are done, and their number.
+
+    Raises:
+        RunError: the run is not finished, or the bundle has no masks, or other classes than the
+            run, or ids beyond them.
+        BundleError: a bundle is damaged.
+    """
+    how = how or Measure()
+    run, config, model = trained(folder, separation=how.separation)
+    scenes = _scenes(run, data, how)
+    size = how.crop or config.crop
+    asked = {**to_record(how), "crop": size}
+    del asked["batch_size"]
+    question = {"method": run.method, **asked, "bundle": scenes.state_dict()["bundle"]}
+    path = folder / EVALUATIONS / f"{digest(question)}.safetensors"
+    if not path.exists():
+        where = best_device(device)
+        predictor = Predictor(model.to(where), config, where)
+        counted = _counted(predictor, scenes, data, size, len(run.classes), report)
+        overall = {one.answer: one.mean_iou for one in counted.over()}
+        write_record(path.with_suffix(".json"), {"question": question, "mean_iou": overall})
+        with whole_file(path) as file:
+            file.write(serialized({_ROWS: counted.rows, **counted.answers}))
+    return _read(path)
+
+
+class Predictor:
+    """A network that says which class every pixel of an image is."""
+
+    def __init__(self, model: Model, config: Segment, device: torch.device) -> None:
+        """`model` is on the device."""
+        self.model = model.eval().to(memory_format=torch.channels_last)
+        self.config = config
+        self.device = device
+
+    def answers(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) uint8 -> (B, H, W) int64 class ids, for each answer there is."""
+        size = images.shape[2], images.shape[3]
+        floats = to_float(images.to(self.device)).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), autocast(self.config.precision, self.device):
+            scores = self._scores(floats)
+            return {name: upsampled(own, size).argmax(dim=1) for name, own in scores.items()}
+
+    def _scores(self, images: Tensor) -> dict[str, Tensor]:
+        if isinstance(self.model, DeepLab):
+            return {"target": self.model(images)}
+        assert isinstance(self.model, FeatureBinding)
+        found = self.model(images)
+        return {"target": found.target, "bound": found.bound, "phantom": found.phantom}
+
+
+def centred(
+    batch: Mapping[str, object], size: int, fill: tuple[int, int, int]
+) -> tuple[Tensor, Tensor]:
+    """The middle of a batch's scenes. -> (B, 3, size, size) uint8, (B, size, size) uint8."""
+    images, masks = batch["image"], batch["mask"]
+    assert isinstance(images, Tensor | list) and isinstance(masks, Tensor | list)
+    crops = centre_crops(images, size=size)
+    return crop_images(images, crops, fill=fill), crop_masks(masks, crops)
+
+
+def _counted(
+    predictor: Predictor,
+    scenes: Stream,
+    data: str,
+    size: int,
+    classes: int,
+    report: Report | None,
+) -> Counted:
+    """One pass over the scenes."""
+    rows: list[Tensor] = []
+    found: dict[str, list[Tensor]] = {}
+    for batch in _three_channels(scenes, data):
+        images, masks = centred(batch, size, predictor.config.fill)
+        check_ids(masks, classes, scenes, batch["row"])
+        rows.append(batch["row"])
+        there = masks.to(predictor.device)
+        for name, predicted in predictor.answers(images).items():
+            counts = confusion(predicted, there, classes=classes)
+            found.setdefault(name, []).append(counts.int().cpu())  # fewer than 2^31 pixels
+        if report:
+            report(sum(map(len, rows)), len(scenes.rows))
+    return Counted(torch.cat(rows), {name: torch.cat(parts) for name, parts in found.items()})
+
+
+def _three_channels(scenes: Stream, data: str) -> Iterator[dict[str, Tensor]]:
+    for batch in scenes:
+        if any(len(image) != 3 for image in batch["image"]):
+            raise RunError(f"{data} has an image that is not in colour")
+        yield batch
+
+
+def _scenes(run: Run, data: str, how: Measure) -> Stream:
+    """The scenes to look at, in the order of their rows."""
+    scenes = stream_of(data, how.images, batch_size=how.batch_size, columns=())
+    check_members(scenes, data, ("mask.png",), ())
+    names = scenes.manifest.identity.source.get("class_names") or ()
+    if tuple(map(str, names)) != run.classes:
+        raise RunError(f"{data} has other classes than the run was trained on")
+    return scenes
+
+
+def _read(path: Path) -> Counted:
+    try:
+        found = load_file(path)
+        return Counted(found[_ROWS], {name: found[name] for name in ANSWERS if name in found})
+    except (OSError, SafetensorError, KeyError) as error:
+        raise RunError(f"{path} does not hold what was counted ({error})") from error

@@ -1,0 +1,194 @@
+"""What a run of `quire train segment` is: its configuration, and the model that belongs to it."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import torch
+
+from artifacts.errors import RunError
+from loaders.stream import Stream
+from models.deeplab import IMAGENET_MEAN, IMAGENET_STD, DeepLab, deeplab
+from models.feature_binding import FeatureBinding, feature_binding
+from train.checkpoint import load_weights
+from train.classifier_run import lasting
+from train.fitting import class_names
+from train.pretrained import digest_of
+from train.running import Precision
+from train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
+
+Trunk: TypeAlias = Literal["resnet50", "resnet101", "small"]
+Variant: TypeAlias = Literal["baseline", "mixup", "cutmix", "binding-cc", "binding-cm"]
+Model: TypeAlias = DeepLab | FeatureBinding
+
+WEIGHTS = "weights"  # what a run's record calls the file that its trunk began with
+COOCCURRENCE, CLEAN = "cooccurrence", "clean"  # and further bundles
+SEPARATION = "separation.safetensors"  # weights before denoising, of a run that has two stages
+BINDING: Set[Variant] = {"binding-cc", "binding-cm"}
+# Fields that not every variant has: what is never used is not on record.
+_OF_VARIANT: Mapping[Variant, Set[str]] = {
+    "baseline": {"scale", "flip"},
+    "mixup": {"scale", "flip", "alpha"},
+    "cutmix": {"scale", "flip", "alpha"},
+    "binding-cc": {"scale", "flip", "denoising_epochs", "denoising_lr"},
+    "binding-cm": {
+        *("scale", "flip", "alpha", "gamma", "max_total"),
+        *("denoising_epochs", "denoising_lr"),
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Train a network that gives a class to every pixel: DeepLabv3, or SegMix's feature binding.
+
+    Islam et al. (2021); what the paper leaves open is a field here, and on record. A batch that is
+    not full is left out. Feature binding has a second stage, on images that are not blended: the
+    phantom's scores are silenced.
+    """
+
+    method: ClassVar[str] = "segment"
+
+    variant: Variant = "binding-cm"
+    """What is trained on: scenes as they are; blends of two at random (mixup); boxes of another
+    (cutmix); blends by category from a bundle of them (binding-cc), whose scenes are separated;
+    blends by co-occurrence, made in the batch (binding-cm), separated likewise."""
+    trunk: Trunk = "resnet50"
+    """What makes features: ImageNet's networks, dilated, or four convolutions for small scenes."""
+    weights: str | None = None
+    """File of weights that an ImageNet trunk begins with: torchvision's, .pth or .safetensors."""
+    crop: int = 513
+    """Pixels of the square that is cut out of every scene."""
+    scale: tuple[float, float] = (0.5, 2.0)
+    """Scenes are enlarged by a factor of this range before they are cut."""
+    flip: bool = True
+    """Mirror every second scene."""
+    batch_size: int = 16
+    """Scenes in a batch, over all ranks together; partners come from that of a rank."""
+    epochs: int = 50
+    """Times that every scene is seen."""
+    lr: float = 2.5e-4
+    """Learning rate of SGD at first; it falls to nothing by the "poly" policy."""
+    power: float = 0.9
+    """Of that policy: rate (1 - progress) ^ power."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 5e-4
+    """Weight decay of every parameter."""
+    alpha: float = 1.0
+    """How two scenes are weighed is drawn from Beta(alpha, alpha). The paper does not say."""
+    gamma: int | None = 3
+    """Blends of more classes than this are nine tenths their first scene; a choice of ours."""
+    max_total: int | None = None
+    """Never blend scenes of more classes than this, counted together; default: blend them."""
+    denoising_epochs: int = 50
+    """Times that every scene is seen in the second stage of feature binding; 0: there is none."""
+    denoising_lr: float = 2.5e-5
+    """Learning rate at the beginning of that stage."""
+    images: int | None = None
+    """Train on so many scenes, chosen at random once and for all; default: all."""
+    precision: Precision = "auto"
+    """bfloat16 autocast or not; auto: on a GPU, but not on a CPU."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """What images are normalised by, for each channel, in [0, 1]; beside a scene is this colour."""
+    std: tuple[float, ...] = IMAGENET_STD
+    """Standard deviations that go with mean."""
+    seed: int = 0
+    """Seed of the weights, the order, the crops, the blends and the dropped features."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is wrong whatever the data.
+
+        Raises:
+            RunError: a field is out of range.
+        """
+        for name in ("crop", "epochs", "images", "max_total"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise RunError(f"{name} is {value}; it must be at least 1")
+        for name in ("denoising_epochs", "gamma"):
+            if (value := getattr(self, name)) is not None and value < 0:
+                raise RunError(f"{name} is {value}; it must be at least 0")
+        if self.batch_size < 2:
+            raise RunError(f"batch_size is {self.batch_size}; batches are normalised: 2 at least")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise RunError(f"scale is {self.scale}; it must be two factors, the smaller first")
+        if not self.alpha > 0:
+            raise RunError(f"alpha is {self.alpha}; it must be positive")
+        if self.weights and self.trunk == "small":
+            raise RunError("there are weights for ImageNet's trunks alone, not small")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(std > 0 for std in self.std):
+            raise RunError("mean and std must have three numbers, std above 0")
+
+    @property
+    def binds(self) -> bool:
+        """Whether the model is one of feature binding."""
+        return self.variant in BINDING
+
+    @property
+    def denoises(self) -> bool:
+        """Whether there is a second stage."""
+        return self.binds and self.denoising_epochs > 0
+
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """The colour beside a scene: the one that is normalised to nearly 0."""
+        red, green, blue = (round(255 * level) for level in self.mean)
+        return red, green, blue
+
+
+def described(config: Segment, data: str, scenes: Stream) -> Run:
+    """The record of a run.
+
+    Raises:
+        RunError: the data names no classes, or the weights cannot be read.
+    """
+    return Run(
+        method=config.method,
+        config=recorded(config),
+        bundle=scenes.state_dict()["bundle"],
+        classes=class_names(scenes, data),
+        channels=3,
+        data=lasting(data),
+        inputs={} if config.weights is None else {WEIGHTS: digest_of(config.weights)},
+    )
+
+
+def recorded(config: Segment) -> dict[str, Any]:
+    """Every field as JSON has them, but those that say nothing of this variant.
+
+    Of the trunk's weights a run has the digest, among its inputs, not the name of a file.
+    """
+    of_some = set().union(*_OF_VARIANT.values())
+    absent = of_some - _OF_VARIANT[config.variant] | {WEIGHTS}
+    return {name: value for name, value in to_record(config).items() if name not in absent}
+
+
+def build_model(config: Segment, classes: int) -> Model:
+    """The model of a run, with fresh weights."""
+    make = feature_binding if config.binds else deeplab
+    return make(config.trunk, classes=classes, mean=config.mean, std=config.std)
+
+
+def trained(folder: Path, *, separation: bool = False) -> tuple[Run, Segment, Model]:
+    """A finished run: its record, its configuration and its model, in evaluation mode.
+
+    With `separation` the model is as it was before denoising.
+
+    Raises:
+        RunError: there is none, it is not finished, of another method, or damaged; or it has one
+            stage alone.
+    """
+    run = read_run(folder)
+    if run.method != Segment.method:
+        raise RunError(f"{folder} is a run of {run.method}, not of {Segment.method}")
+    if not is_finished(folder):
+        raise RunError(f"{folder} is not finished: train it again to go on where it stopped")
+    config: Segment = config_of(run, Segment)
+    if separation and not config.denoises:
+        raise RunError(f"{folder} has no stage of denoising, and no weights from before it")
+    with torch.device("meta"):
+        model = build_model(config, len(run.classes))
+    model.to_empty(device="cpu")
+    load_weights(folder / (SEPARATION if separation else MODEL), model)
+    return run, config, model.eval()

@@ -1,0 +1,188 @@
+"""The stages of a run of segmentation: what each is trained on, what it minimises, and how fast."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from artifacts.blend import PARTS
+from artifacts.bundle import open_bundle
+from artifacts.cooccurrence_table import read_cooccurrence
+from artifacts.digest import sha256
+from artifacts.errors import RunError
+from artifacts.manifest import MANIFEST
+from loaders.draws import Draws
+from train.classifier_run import lasting
+from train.ranks import Ranks
+from train.running import Running, key
+from train.runs import MODEL, Run
+from train.segmentation.blending import Blended, blend_by_cooccurrence, cutmix, mixup
+from train.segmentation.objectives import OBJECTIVES, Objective, denoised
+from train.segmentation.run import CLEAN, COOCCURRENCE, SEPARATION, Segment, described
+from train.segmentation.scenes import Batch, SceneBatches, blends_of, scenes_of
+
+Blend: TypeAlias = Callable[[Batch, Draws], Blended]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stage:
+    """A part of a run."""
+
+    name: str  # of the folder of its checkpoints
+    weights: str  # the file that is written at its end
+    number: int  # from 1
+    batches: SceneBatches
+    blend: Blend
+    objective: Objective
+    epochs: int
+    lr: float  # at the beginning
+    seed: int  # of its order, crops and blends
+    before: int = 0  # steps of the stages before
+
+    @property
+    def steps(self) -> int:
+        """Steps of this stage."""
+        return self.epochs * len(self.batches)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundles:
+    """What a run is trained on."""
+
+    data: str
+    cooccurrence: Path | None = None  # of binding-cm alone
+    clean: str | None = None  # scenes to denoise on: of binding-cc alone
+
+
+def prepared(
+    config: Segment, bundles: Bundles, ranks: Ranks, running: Running
+) -> tuple[Run, list[Stage]]:
+    """The record of a run and its stages, of which there are one or two.
+
+    Raises:
+        RunError: a bundle that is wanted is not named, or is named and not wanted; bundles are of
+            other classes; or one cannot be trained on.
+        BundleError: a bundle is damaged.
+    """
+    _check_named(config, bundles)
+    batches = (
+        blends_of(config, bundles.data, config.seed, ranks, running)
+        if config.variant == "binding-cc"
+        else scenes_of(config, bundles.data, config.seed, ranks, running)
+    )
+    run = described(config, bundles.data, batches.stream)
+    run, blend = _blend(config, run, bundles.cooccurrence, ranks.device)
+    first = Stage(
+        name="separation" if config.binds else "training",
+        weights=SEPARATION if config.denoises else MODEL,
+        number=1,
+        batches=batches,
+        blend=blend,
+        objective=OBJECTIVES[config.variant],
+        epochs=config.epochs,
+        lr=config.lr,
+        seed=config.seed,
+    )
+    if not config.denoises:
+        return run, [first]
+    run, clean = _clean(config, run, bundles, ranks, running)
+    second = Stage(
+        name="denoising",
+        weights=MODEL,
+        number=2,
+        batches=clean,
+        blend=as_it_is,
+        objective=denoised,
+        epochs=config.denoising_epochs,
+        lr=config.denoising_lr,
+        seed=_denoising_seed(config),
+        before=first.steps,
+    )
+    return run, [first, second]
+
+
+def as_it_is(batch: Batch, draws: Draws) -> Blended:
+    """Scenes that are not blended: each is its own partner, and delta is 1."""
+    images, masks = batch["image"], batch["mask"]
+    own = torch.arange(len(images), device=images.device)
+    return Blended(images, masks, masks, torch.full_like(own, PARTS), own)
+
+
+def as_stored(batch: Batch, draws: Draws) -> Blended:
+    """Blends that lie in a bundle; their partners do not."""
+    own = torch.arange(len(batch["image"]), device=batch["image"].device)
+    return Blended(batch["image"], batch["mask"], batch["phantom"], batch["parts"], own)
+
+
+def _check_named(config: Segment, bundles: Bundles) -> None:
+    wanted = {
+        COOCCURRENCE: config.variant == "binding-cm",
+        CLEAN: config.variant == "binding-cc" and config.denoises,
+    }
+    for name, is_wanted in wanted.items():
+        named = getattr(bundles, name) is not None
+        if is_wanted and not named:
+            raise RunError(f"{config.variant} wants a bundle by the name of {name}: name it")
+        if named and not is_wanted:
+            raise RunError(f"{name} is named, but {config.variant} has no use for it here")
+
+
+def _blend(
+    config: Segment, run: Run, cooccurrence: Path | None, device: torch.device
+) -> tuple[Run, Blend]:
+    """How scenes are blended, and the run, which names what it hangs on."""
+    if cooccurrence is not None:
+        run, counts = _counts(run, cooccurrence)
+        blended = partial(
+            blend_by_cooccurrence,
+            cooccurrence=counts.to(device),
+            alpha=config.alpha,
+            gamma=config.gamma,
+            max_total=config.max_total,
+        )
+        return run, lambda batch, draws: blended(batch["image"], batch["mask"], draws=draws)
+    if config.variant == "binding-cc":
+        return run, as_stored
+    if config.variant == "baseline":
+        return run, as_it_is
+    mix = mixup if config.variant == "mixup" else cutmix
+    alpha = config.alpha
+    return run, lambda batch, draws: mix(batch["image"], batch["mask"], draws=draws, alpha=alpha)
+
+
+def _counts(run: Run, place: Path) -> tuple[Run, Tensor]:
+    """How many masks have both of two classes. -> (C, C) int64."""
+    bundle = open_bundle(place)
+    found = read_cooccurrence(bundle)
+    if found.class_names != run.classes:
+        raise RunError(f"the co-occurrence in {place} is of other classes than the scenes")
+    digest = sha256(place / MANIFEST)
+    return _with_input(run, COOCCURRENCE, digest, str(place)), torch.from_numpy(found.images)
+
+
+def _clean(
+    config: Segment, run: Run, bundles: Bundles, ranks: Ranks, running: Running
+) -> tuple[Run, SceneBatches]:
+    """The scenes of the second stage, and the run, which names them where they are others."""
+    place = bundles.clean or bundles.data
+    clean = scenes_of(config, place, _denoising_seed(config), ranks, running)
+    names = clean.stream.manifest.identity.source.get("class_names") or ()
+    if tuple(map(str, names)) != run.classes:
+        raise RunError(f"{place} has other classes than {bundles.data}")
+    if bundles.clean is None:
+        return run, clean
+    return _with_input(run, CLEAN, clean.stream.state_dict()["bundle"], place), clean
+
+
+def _denoising_seed(config: Segment) -> int:
+    """Not the order, nor the crops, of the first stage."""
+    return key(config.seed, "denoising")
+
+
+def _with_input(run: Run, name: str, digest: str, place: str) -> Run:
+    inputs, places = {**run.inputs, name: digest}, {**run.places, name: lasting(place)}
+    return replace(run, inputs=inputs, places=places)

@@ -1,0 +1,47 @@
+"""Training of a network for each graph, initialisation and seed.
+
+First weights are drawn for each network by itself, and the order of the images hangs on the seed
+alone. So a network that is trained in another group, or alone, is the same but for rounding.
+"""
+
+from pathlib import Path
+
+from train.networks.member import Group
+from train.networks.origin import described
+from train.networks.training import Training, batches_of, train_groups
+from train.running import Report, Running, best_device
+from train.sparse.run import Sparse, groups_of, read_graphs
+
+
+def train_sparse(
+    config: Sparse,
+    data: str,
+    graphs: Path,
+    out: Path,
+    *,
+    running: Running | None = None,
+    report: Report | None = None,
+) -> bool:
+    """Train in a folder, going on where the same run was stopped; False if it was finished before.
+
+    Args:
+        data: the bundle of images to train on: a folder, or an address.
+        graphs: the bundle of graphs, which `quire build graphs` made for such images.
+        out: the run's folder (see `train.runs`).
+        running: there is nothing to compile here.
+        report: called with the steps done and their number, of all groups.
+
+    Raises:
+        RunError: the folder belongs to another run; the data cannot be trained on; the graphs are
+            not for them; or a loss is NaN or infinite, with the network, the step and the batch.
+        BundleError: a bundle is damaged.
+    """
+    how = running or Running()
+    read, batches = read_graphs(config, graphs), batches_of(config, data, config.seed, how)
+    run = described(config, data, batches, "graphs", read.origin)
+
+    def begun(group: Group) -> Training:
+        networks = read.networks(group).to(best_device(how.device))
+        return Training.new(config, group, networks, batches_of(config, data, group.seed, how))
+
+    return train_groups(run, groups_of(config, read), begun, out, how, report)

@@ -1,0 +1,95 @@
+"""The command that carries out studies: `quire study`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
+
+from artifacts.errors import RunError
+from models.classifier import ENCODERS
+from train.running import Bar, Running
+from train.studies.catalogue import STUDIES
+from train.studies.conduct import conduct
+from train.studies.grid import as_text
+from train.studies.study import Place, Scale
+
+
+def study_command(bar: Bar) -> Callable[..., int]:
+    """The command that carries out studies."""
+
+    def command(
+        name: Any,
+        running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff],
+        scale: Scale = "smoke",
+        sources: tuple[str, ...] = (),
+        weights: tuple[str, ...] = (),
+        out: Path = Path("out/studies"),
+        seeds: int | None = None,
+    ) -> int:
+        """Carry out a study: a table or a figure of a paper, ours beside the paper's numbers.
+
+        Bundles and runs that are there are used again, also by other studies.
+
+        Args:
+            name: Which one.
+            scale: smoke: embedded digits, seconds. small: real data, for a CPU. full: the paper's
+                setting, for a GPU.
+            sources: Where datasets are: KIND:PATH, or NAME=KIND:PATH where a study calls it NAME.
+            weights: Files of weights that encoders begin with: ENCODER=PATH.
+            out: Where bundles, runs and results go.
+            seeds: Runs of each model; default: as many as the study says.
+        """
+        place = Place(
+            out=out, sources=named(sources), weights=files(weights), running=running, say=print
+        )
+        with bar("steps") as report:
+            place = replace(place, report=report)
+            layout = conduct(name, STUDIES[name], scale, place, seeds=seeds)
+        print(*map(as_text, layout.grids), *layout.notes, sep="\n\n")
+        print(f"\nwritten: {out / f'{name}-{scale}'}")
+        return 0
+
+    literal: Any = Literal
+    command.__annotations__["name"] = Positional[literal[tuple(STUDIES)]]  # type: ignore[misc]
+    return command
+
+
+def named(sources: tuple[str, ...]) -> dict[str, str]:
+    """Sources by the name of their dataset.
+
+    >>> named(("cifar10:/data", "mit67=folder:/scenes?size=64"))
+    {'cifar10': 'cifar10:/data', 'mit67': 'folder:/scenes?size=64'}
+
+    Raises:
+        RunError: one is not KIND:PATH or NAME=KIND:PATH.
+    """
+    found = {}
+    for source in sources:
+        head, colon, _ = source.partition(":")
+        name, equals, kind = head.partition("=")
+        if not colon or not name or (equals and not kind):
+            raise RunError(f"the source {source!r} is not KIND:PATH or NAME=KIND:PATH")
+        found[name] = source.removeprefix(f"{name}=")
+    return found
+
+
+def files(weights: tuple[str, ...]) -> dict[str, str]:
+    """Files of weights by the encoder that begins with them.
+
+    >>> files(("imagenet-resnet18=/models/resnet18.pth",))
+    {'imagenet-resnet18': '/models/resnet18.pth'}
+
+    Raises:
+        RunError: one is not ENCODER=PATH, or there is no such encoder.
+    """
+    found = {}
+    for one in weights:
+        encoder, equals, path = one.partition("=")
+        if not equals or not path:
+            raise RunError(f"the weights {one!r} are not ENCODER=PATH")
+        if encoder not in ENCODERS:
+            raise RunError(f"there is no encoder {encoder!r}; there are {', '.join(ENCODERS)}")
+        found[encoder] = path
+    return found
