@@ -192,7 +192,7 @@ def show(bundle: Path, /, html: Path | None = None, png: Path | None = None) -> 
         html: Write it all as one page.
         png: Write the contact sheet as a picture.
     """
-    from train.show import show
+    from train.report.show import show
 
     show(bundle, html=html, png=png)
     return 0
@@ -229,35 +229,35 @@ def _build_commands() -> dict[str, Callable[..., int]]:
 
 def _train_commands() -> dict[str, Callable[..., int]]:
     """Train a model on a bundle, or go on with a run that was stopped."""
-    from train.commands import train_commands
+    from train.commands.train import train_commands
 
     return train_commands(_progress)
 
 
 def _evaluate_command() -> Callable[..., int]:
     """Measure trained models on every cell of a bundle, with intervals over runs."""
-    from train.measure_commands import evaluate_command
+    from train.commands.measure import evaluate_command
 
     return evaluate_command(_progress)
 
 
 def _attack_command() -> Callable[..., int]:
     """Attack trained sparse networks: how often, how surely and how easily they are fooled."""
-    from train.measure_commands import attack_command
+    from train.commands.measure import attack_command
 
     return attack_command(_progress)
 
 
 def _features_command() -> Callable[..., int]:
     """Write the features of a bundle's images, from the encoder of a run, as a bundle."""
-    from train.feature_command import feature_command
+    from train.commands.features import feature_command
 
     return feature_command(_progress)
 
 
 def _study_command() -> Callable[..., int]:
     """Carry out a table or a figure of a paper: our numbers beside the paper's."""
-    from train.study_command import study_command
+    from train.commands.study import study_command
 
     return study_command(_progress)
 

@@ -22,8 +22,8 @@ import tyro
 from benchmarks.timing import Contender, Run, Table, measure, write_report
 from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
 from tests.bundles import image_bundle, random_images
-from train.classifier_run import Classify, Encoder, build_model, described
-from train.classify import Training, batches_of
+from train.classify.run import Classify, Encoder, build_model, described
+from train.classify.training import Training, batches_of
 from train.ranks import Ranks
 from train.running import Precision, Running, autocast, best_device
 from train.studies.mbsg import BASELINE, VARIANTS

@@ -25,11 +25,11 @@ from builders.rebuild import rebuild
 from builders.run import build, plan
 from builders.sources.catalogue import open_source
 from loaders.stream import stream
-from train import about
-from train.cells import cells_of, severities
 from train.demo_chapters import CHAPTERS, Chapter
 from train.reading_speed import REPEATS, Rates, reading_speed
-from train.report import Section, Table, write_page
+from train.report import about
+from train.report.cells import cells_of, severities
+from train.report.page import Section, Table, write_page
 from train.studies.conduct import conduct, section_of
 from train.studies.study import Layout, Place
 

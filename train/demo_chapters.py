@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from models.cnn2graph import CNN2GraphConfig
 from models.similarity_graph import GraphConfig
-from train.intervals import interval
+from train.report.intervals import interval
 from train.studies import cnn2graph_attention, mbsg_severity, snn_figures
 from train.studies.cnn2graph import trial
 from train.studies.snn import Robustness

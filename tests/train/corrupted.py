@@ -14,7 +14,7 @@ from artifacts.manifest import MANIFEST, SUMS, Manifest, sums
 from artifacts.members import RAW_IMAGE, raw_images
 from artifacts.shards import Payloads
 from tests.bundles import random_images, write_bundle
-from train.cells import Cell
+from train.report.cells import Cell
 
 CELLS: Sequence[Cell] = (
     ("clean", 0),

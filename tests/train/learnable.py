@@ -10,7 +10,7 @@ from artifacts.members import RAW_IMAGE, class_ids, raw_images
 from models.cnn2graph import CNN2GraphConfig
 from models.similarity_graph import GraphConfig
 from tests.bundles import image_bundle, write_bundle
-from train.classifier_run import Classify
+from train.classify.run import Classify
 from train.running import Running
 
 GRAPH = GraphConfig(k=3, width=16)

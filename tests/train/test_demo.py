@@ -12,10 +12,10 @@ from artifacts.errors import BuildError, BundleError
 from artifacts.manifest import MANIFEST
 from artifacts.verify import verify
 from builders.corruptions import catalogue
-from tests.train.test_report import Parsed
-from train.cells import cells_of
+from tests.train.report.test_page import Parsed
 from train.demo import BUNDLE, demo
 from train.demo_chapters import ATTENTION, CHAPTERS, SEVERITY
+from train.report.cells import cells_of
 from train.studies.study import Scale
 from train.studies.trials import Trial, Trials
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from artifacts.errors import RunError
 from models.imagenet_resnet import ImageNetResNet, imagenet_resnet18
 from tests.train.learnable import QUICK, RUNNING, learnable_bundle
-from train.classifier_run import trained
-from train.classify import train
+from train.classify.run import trained
+from train.classify.training import train
 from train.pretrained import load_pretrained
 
 RESNET = replace(QUICK, encoder="imagenet-resnet18", head="linear", epochs=1, lr=0.0, images=4)

@@ -22,8 +22,8 @@ from models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead
 from models.cnn2graph_losses import losses, total
 from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
 from tests.train.learnable import QUICK, RUNNING, anchor_bundle, learnable_bundle
-from train.classify import batches_of
-from train.evaluate import evaluate
+from train.classify.evaluate import evaluate
+from train.classify.training import batches_of
 from train.metrics import read_metrics
 from train.ranks import Ranks, gathered, joined, over_ranks, share
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from artifacts.errors import RunError
-from train.intervals import csv_text
 from train.networks.member import Member
+from train.report.intervals import csv_text
 
 Row = TypeVar("Row", bound=Member)
 Column: TypeAlias = Callable[[Any], float]  # of a row

@@ -14,7 +14,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, ScalarFormatter
 
 from train.plots.style import SMALL
-from train.printable import NAME, printable
+from train.report.printable import NAME, printable
 
 LETTER = 0.075  # inches that a letter takes, in the mean
 MINUS = "\N{MINUS SIGN}"  # as matplotlib writes it

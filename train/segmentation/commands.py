@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from artifacts.errors import RunError
-from train.evaluate import Evaluate
+from train.classify.evaluate import Evaluate
 from train.metrics import read_metrics
 from train.running import Bar, Running
 from train.runs import read_run

@@ -17,11 +17,11 @@ from PIL import Image, ImageOps
 from artifacts.errors import BundleError, RunError
 from artifacts.masks import voc_palette
 from loaders.stream import stream
+from train.report.sheet import Band, Line, Tile, draw
 from train.running import best_device
 from train.segmentation.measure import Predictor, centred
 from train.segmentation.run import trained
 from train.segmentation.scenes import check_members
-from train.sheet import Band, Line, Tile, draw
 
 SIDE = 240  # pixels that a picture has at most on the sheet, by its longer side
 _MAX_PIXELS = 1 << 26

@@ -12,7 +12,7 @@ from loaders.stream import Stream
 from models.deeplab import IMAGENET_MEAN, IMAGENET_STD, DeepLab, deeplab
 from models.feature_binding import FeatureBinding, feature_binding
 from train.checkpoint import load_weights
-from train.classifier_run import lasting
+from train.classify.run import lasting
 from train.fitting import class_names
 from train.pretrained import digest_of
 from train.running import Precision

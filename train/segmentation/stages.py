@@ -16,7 +16,7 @@ from artifacts.digest import sha256
 from artifacts.errors import RunError
 from artifacts.manifest import MANIFEST
 from loaders.draws import Draws
-from train.classifier_run import lasting
+from train.classify.run import lasting
 from train.ranks import Ranks
 from train.running import Running, key
 from train.runs import MODEL, Run
@@ -69,11 +69,8 @@ def prepared(
         BundleError: a bundle is damaged.
     """
     _check_named(config, bundles)
-    batches = (
-        blends_of(config, bundles.data, config.seed, ranks, running)
-        if config.variant == "binding-cc"
-        else scenes_of(config, bundles.data, config.seed, ranks, running)
-    )
+    opened = blends_of if config.variant == "binding-cc" else scenes_of
+    batches = opened(config, bundles.data, config.seed, ranks, running)
     run = described(config, bundles.data, batches.stream)
     run, blend = _blend(config, run, bundles.cooccurrence, ranks.device)
     first = Stage(
@@ -90,7 +87,12 @@ def prepared(
     if not config.denoises:
         return run, [first]
     run, clean = _clean(config, run, bundles, ranks, running)
-    second = Stage(
+    return run, [first, _denoising(config, clean, before=first.steps)]
+
+
+def _denoising(config: Segment, clean: SceneBatches, *, before: int) -> Stage:
+    """The second stage of feature binding."""
+    return Stage(
         name="denoising",
         weights=MODEL,
         number=2,
@@ -100,9 +102,8 @@ def prepared(
         epochs=config.denoising_epochs,
         lr=config.denoising_lr,
         seed=_denoising_seed(config),
-        before=first.steps,
+        before=before,
     )
-    return run, [first, second]
 
 
 def as_it_is(batch: Batch, draws: Draws) -> Blended:

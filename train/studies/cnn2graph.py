@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from builders.anchors import Anchors
 from models.cnn2graph import CNN2GraphConfig, Kind
-from train.classifier_run import Classify, Encoder
-from train.evaluate import Evaluate
+from train.classify.evaluate import Evaluate
+from train.classify.run import Classify, Encoder
 from train.studies.bundles import DIGITS, Bundled, clean
 from train.studies.grid import Grid
 from train.studies.study import Layout, Scale

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from torch import Tensor
 
 from models.cnn2graph import CNN2GraphConfig
-from train.attention import analyse
+from train.classify.attention import analyse
 from train.plots.matrix import Matrix
 from train.runs import read_run
 from train.studies.cnn2graph import AUTHORS, KINDS, TRANSFORMER, notes, trial

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.cnn2graph import CNN2GraphConfig
 from models.cnn2graph_losses import LossWeights
-from train.attention import Analysis, analyse
+from train.classify.attention import Analysis, analyse
 from train.metrics import read_metrics
 from train.plots.curves import Curve, Curves
 from train.plots.scatter import Scatter

@@ -10,10 +10,10 @@ NAME-SCALE/       table.csv (mean, intervals, and single seeds) and other tables
 from pathlib import Path
 
 from artifacts.digest import whole_file
-from train.intervals import csv_text
 from train.plots.figure import panels_csv, plot
 from train.plots.style import WIDTH
-from train.report import Picture, Section, write_page
+from train.report.intervals import csv_text
+from train.report.page import Picture, Section, write_page
 from train.studies.grid import as_csv, as_table
 from train.studies.study import Figure, Findings, Layout, Place, Scale, Study
 
@@ -24,7 +24,7 @@ def conduct(
     """Carry out a study and write what came of it, also what there is on the way.
 
     Raises:
-        RunError: data is not at hand; or see `train.classify.train`.
+        RunError: data is not at hand; or see `train.classify.training.train`.
         BundleError, BuildError, SourceError: a bundle or a source is not what it should be.
     """
     layout = Layout()

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from models.similarity_graph import GraphConfig
-from train.classifier_run import Classify
-from train.evaluate import Evaluate
+from train.classify.evaluate import Evaluate
+from train.classify.run import Classify
 from train.studies import bundles
 from train.studies.bundles import Bundled
 from train.studies.grid import Grid

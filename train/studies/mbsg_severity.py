@@ -9,7 +9,7 @@ Evaluation is transductive: one corrupted test image among clean training images
 from collections.abc import Mapping
 
 from builders.corrupted import Corrupted
-from train.evaluate import Evaluate
+from train.classify.evaluate import Evaluate
 from train.plots.curves import Curve, Curves
 from train.studies.bundles import Bundled
 from train.studies.grid import Grid

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from train.classifier_run import Classify
-from train.evaluate import Evaluate
+from train.classify.evaluate import Evaluate
+from train.classify.run import Classify
 from train.studies.grid import Grid
 from train.studies.mbsg import BASELINE, VARIANTS, clean, notes, setting
 from train.studies.study import Layout, Scale

@@ -6,7 +6,7 @@ The paper does not say which learning rate goes with which batch size. Ours is i
 
 from dataclasses import replace
 
-from train.classifier_run import Classify
+from train.classify.run import Classify
 from train.studies.mbsg import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
 from train.studies.study import Layout, Scale
 from train.studies.trials import Results, Trial, Trials

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from builders.random_graphs import Graphs
 from loaders.graphs import StoredGraph, load_graphs
-from train.intervals import joined
-from train.report import Table, Value
+from train.report.intervals import joined
+from train.report.page import Table, Value
 from train.robustness.attack import Attack, Attacked, attack
 from train.runs import to_record
 from train.sparse.run import Sparse

@@ -6,9 +6,9 @@ The paper draws Figures 7 and 8 of the mean over the initialisations of a graph,
 from collections.abc import Mapping
 
 from artifacts.bundle import open_bundle
-from train.graph_figures import distributions
 from train.plots.boxes import Boxes
 from train.plots.scatter import Scatter
+from train.report.graph_figures import distributions
 from train.studies.correlation import correlation, mean_of_rest, without_outliers
 from train.studies.snn import (
     AUTHORS,

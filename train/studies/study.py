@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from train.plots.figure import Panel
-from train.report import Table
+from train.report.page import Table
 from train.running import Report, Running
 from train.runs import digest
 from train.studies.grid import Grid
@@ -88,6 +88,6 @@ class Study(Protocol):
         is used again.
 
         Raises:
-            RunError: data is not at hand; or see `train.classify.train`.
+            RunError: data is not at hand; or see `train.classify.training.train`.
             BundleError, BuildError, SourceError: a bundle or a source is not what it should be.
         """

@@ -7,9 +7,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeAlias
 
-from train.classifier_run import Classify, recorded
-from train.classify import train
-from train.evaluate import Evaluate, Measured, evaluate
+from train.classify.evaluate import Evaluate, Measured, evaluate
+from train.classify.run import Classify, recorded
+from train.classify.training import train
 from train.studies.bundles import Bundled, built, missing, not_at_hand
 from train.studies.study import Findings, Layout, Line, Place, Scale
 

@@ -28,11 +28,11 @@ from tests.train.plots.drawn import (
     mask,
     pixels,
 )
-from tests.train.test_report import HOSTILE
-from train.intervals import interval
+from tests.train.report.test_page import HOSTILE
 from train.plots.curves import Curve, Curves
 from train.plots.figure import panels_csv, plot
 from train.plots.style import DENSITY, WIDTH
+from train.report.intervals import interval
 
 ROOT = Path(__file__).parents[3]
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.train.plots.drawn import BLUE, FAINT, GRID, VERMILION, above_legend, mask, pixels
-from tests.train.test_report import HOSTILE
+from tests.train.report.test_page import HOSTILE
 from train.plots.boxes import Boxes
 from train.plots.curves import Curve, Curves
 from train.plots.figure import Panel, panels_csv, plot

@@ -1,9 +1,12 @@
 """Drawn scenes that are learned in seconds, what is counted of them, and blends of them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from artifacts.blend import PARTS, blended
 from artifacts.bundle import open_bundle
@@ -14,11 +17,14 @@ from builders.run import build
 from builders.scenes import Scenes
 from builders.sources.shapes import Shapes
 from builders.subsets import Subsets
+from loaders.draws import Draws
 from tests.bundles import write_bundle
 from tests.train.corrupted import with_manifest
+from train.ranks import Ranks
 from train.running import Running
 from train.segmentation.run import Segment
-from train.segmentation.stages import Bundles
+from train.segmentation.scenes import Batch
+from train.segmentation.stages import Bundles, prepared
 
 SIDE = 40
 SHAPES = Shapes("train", 20, (48, 40))
@@ -34,6 +40,8 @@ QUICK = Segment(
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
 )
+VARIANTS = ("baseline", "mixup", "cutmix", "binding-cm", "binding-cc")
+ALONE = Ranks(0, 1, torch.device("cpu"))
 RUNNING = Running(tensorboard=False, log_every=1, checkpoint_seconds=0.0)
 
 
@@ -94,3 +102,15 @@ def bundles(folder: Path) -> dict[str, Bundles]:
         "binding-cm": replace(plain, cooccurrence=cooccurrence(folder / "cooccurrence")),
         "binding-cc": Bundles(data=str(blends(folder / "blends")), clean=plain.data),
     }
+
+
+def of(variant: Any, **fields: Any) -> Segment:
+    """The quick run of a variant, with other fields."""
+    return replace(QUICK, variant=variant, **fields)
+
+
+def batches_of(config: Segment, given: Bundles, stage: int = 0) -> Iterator[tuple[Batch, Any]]:
+    """The batches of an epoch, and what they are blended to."""
+    found = prepared(config, given, ALONE, RUNNING)[1][stage]
+    for batch in found.batches:
+        yield batch, found.blend(batch, Draws(found.seed, 0, batch["row"]))

@@ -24,7 +24,7 @@ from tests.train.learnable import QUICK as CLASSIFY
 from tests.train.learnable import learnable_bundle
 from tests.train.segmentation.small import QUICK, RUNNING, SHAPES, SIDE, bundles, scenes, subsets
 from train.checkpoint import save_weights
-from train.classify import train
+from train.classify.training import train
 from train.runs import EVALUATIONS, MODEL
 from train.segmentation.evaluate import ALL, class_grid, evaluate_segmentation, subset_grid
 from train.segmentation.measure import Measure, Measured, count

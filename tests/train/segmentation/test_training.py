@@ -1,8 +1,6 @@
-"""Every variant learns, resumes to the same weights, and refuses what it cannot be trained on."""
+"""Every variant learns, resumes to the same weights, and keeps a record."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,30 +11,26 @@ import torch
 from safetensors.torch import load_file
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from artifacts.blend import PARTS
-from artifacts.bundle import open_bundle
-from artifacts.cooccurrence_table import read_cooccurrence
 from artifacts.errors import BundleError, RunError
-from artifacts.masks import mask_file
-from artifacts.members import raw_images
-from loaders.draws import Draws
 from loaders.stream import stream
 from models.deeplab import ResNetTrunk
 from models.feature_binding import FeatureBinding
-from tests.bundles import image_bundle, random_images, write_bundle
-from tests.train.corrupted import with_manifest
-from tests.train.segmentation.small import QUICK, RUNNING, SHAPES, SIDE, blends, bundles, scenes
+from tests.train.segmentation.small import (
+    ALONE,
+    QUICK,
+    RUNNING,
+    SHAPES,
+    VARIANTS,
+    bundles,
+    of,
+    scenes,
+)
 from train.metrics import read_metrics
 from train.pretrained import load_pretrained
-from train.ranks import Ranks
-from train.segmentation.blending import beta_parts, classes_present
 from train.segmentation.run import Segment, build_model, trained
-from train.segmentation.scenes import Batch
 from train.segmentation.stages import Bundles, prepared
 from train.segmentation.training import Training, train_segmentation
 
-VARIANTS = ("baseline", "mixup", "cutmix", "binding-cm", "binding-cc")
-ALONE = Ranks(0, 1, torch.device("cpu"))
 RARE = replace(RUNNING, checkpoint_seconds=1e9)
 STEPS = 3  # of an epoch of 20 scenes in batches of 6
 
@@ -44,6 +38,12 @@ STEPS = 3  # of an epoch of 20 scenes in batches of 6
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundles]:
     return bundles(tmp_path_factory.mktemp("bundles"))
+
+
+def refused(config: Segment, given: Bundles, run: Path, message: str) -> None:
+    with pytest.raises((RunError, BundleError), match=message):
+        train_segmentation(config, given, run, running=RUNNING)
+    assert not (run / "model.safetensors").exists()
 
 
 class Stop(Exception):
@@ -58,10 +58,6 @@ def stopping_at(step: int) -> Any:
     return report
 
 
-def of(variant: Any, **fields: Any) -> Segment:
-    return replace(QUICK, variant=variant, **fields)
-
-
 def steps(run: Path) -> list[dict[str, float]]:
     return [line for line in read_metrics(run) if "loss" in line]
 
@@ -69,13 +65,6 @@ def steps(run: Path) -> list[dict[str, float]]:
 def without_times(run: Path) -> list[dict[str, float]]:
     timed = {"seconds", "images_per_second", "data_wait"}
     return [{k: v for k, v in line.items() if k not in timed} for line in read_metrics(run)]
-
-
-def batches_of(config: Segment, given: Bundles, stage: int = 0) -> Iterator[tuple[Batch, Any]]:
-    """The batches of an epoch, and what they are blended to."""
-    found = prepared(config, given, ALONE, RUNNING)[1][stage]
-    for batch in found.batches:
-        yield batch, found.blend(batch, Draws(found.seed, 0, batch["row"]))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -175,170 +164,6 @@ def test_the_second_stage_does_not_train_the_binding_head(places: dict[str, Bund
         assert len(trained_ones | binding) == len(list(model.parameters()))
 
 
-def test_masks_in_batches_have_the_ids_that_they_had(places: dict[str, Bundles]) -> None:
-    ids = [set(np.unique(SHAPES.mask(index)).tolist()) for index in range(len(SHAPES))]
-    for variant in VARIANTS:
-        for batch, blend in batches_of(of(variant), places[variant]):
-            for place, row in enumerate(batch["row"].tolist()):
-                own, other = ids[row], ids[int(batch["row"][blend.partner[place]])]
-                if variant == "binding-cc":
-                    other = ids[row - 1]
-                shown = set(blend.masks[place].unique().tolist())
-                assert shown <= own | {255} | (other if variant == "cutmix" else set())
-                if variant != "cutmix":
-                    assert set(blend.phantom_masks[place].unique().tolist()) <= other | {255}
-
-
-def test_delta_of_a_crowded_blend_does_not_leak(places: dict[str, Bundles]) -> None:
-    """Each sample's weight follows from its own draw and its own pair alone."""
-    config, given = of("binding-cm", gamma=3, batch_size=20), places["binding-cm"]
-    after_a_crowded_one = 0
-    for batch, blend in batches_of(config, given):
-        present, crowded = classes_present(batch["mask"], 21), False
-        drawn = beta_parts(Draws(config.seed, 0, batch["row"]), "blend", alpha=1.0)
-        for place, partner in enumerate(blend.partner.tolist()):
-            if partner == place:
-                assert blend.parts[place] == PARTS
-            elif present[place].sum() + present[partner].sum() > 3:
-                assert blend.parts[place] == 922
-                crowded = True
-            else:
-                assert blend.parts[place] == max(int(drawn[place]), PARTS - int(drawn[place]))
-                after_a_crowded_one += crowded
-    assert after_a_crowded_one
-
-
-def test_partners_are_of_the_counts_that_were_given(places: dict[str, Bundles]) -> None:
-    given = places["binding-cm"]
-    assert given.cooccurrence is not None
-    counts = torch.from_numpy(read_cooccurrence(open_bundle(given.cooccurrence)).images)
-    for batch, blend in batches_of(of("binding-cm"), given):
-        present = classes_present(batch["mask"], 21).long()
-        for place, partner in enumerate(blend.partner.tolist()):
-            scores = present @ counts @ present[place]
-            scores[place] = 0
-            assert scores[partner] == scores.max()
-
-
-def test_stored_blends_are_taken_as_they_are(places: dict[str, Bundles]) -> None:
-    given = places["binding-cc"]
-    stored = stream(given.data, columns=("parts",))
-    everything = next(iter(stored))
-    for batch, blend in batches_of(of("binding-cc"), given):
-        rows = batch["row"]
-        assert torch.equal(blend.images, everything["image"][rows])
-        assert torch.equal(blend.masks, everything["mask"][rows])
-        assert torch.equal(blend.phantom_masks, everything["phantom"][rows])
-        assert torch.equal(blend.parts, everything["parts"][rows])
-    for batch, blend in batches_of(of("binding-cc"), given, stage=1):
-        assert torch.equal(blend.images, batch["image"]) and (blend.parts == PARTS).all()
-
-
-def test_stages_differ_in_order_and_crops(places: dict[str, Bundles]) -> None:
-    first = [
-        batch["row"].tolist() for batch, _ in batches_of(of("binding-cm"), places["binding-cm"])
-    ]
-    second = [
-        batch["row"].tolist() for batch, _ in batches_of(of("binding-cm"), places["binding-cm"], 1)
-    ]
-    assert first != second
-
-
-def test_without_flip_and_scale_a_crop_is_cut_out_of_the_scene(places: dict[str, Bundles]) -> None:
-    config = of("baseline", flip=False, scale=(1.0, 1.0))
-    for batch, _ in batches_of(config, places["baseline"]):
-        for image, mask, row in zip(batch["image"], batch["mask"], batch["row"], strict=True):
-            scene = SHAPES.scene(int(row))
-            found = image.movedim(0, -1).numpy()
-            starts = range(scene.image.shape[1] - SIDE + 1)
-            assert any((scene.image[:, at:][:, :SIDE] == found).all() for at in starts)
-            assert any((scene.truth.mask[:, at:][:, :SIDE] == mask.numpy()).all() for at in starts)
-
-
-@pytest.mark.parametrize(
-    ("variant", "changes", "message"),
-    [
-        ("binding-cm", {"cooccurrence": None}, "binding-cm wants a bundle .* cooccurrence"),
-        ("binding-cc", {"clean": None}, "binding-cc wants a bundle .* clean"),
-        ("baseline", {"cooccurrence": Path("x")}, "baseline has no use for it"),
-        ("binding-cm", {"clean": "x"}, "binding-cm has no use for it"),
-    ],
-)
-def test_the_bundles_are_those_of_the_variant(
-    variant: str,
-    changes: dict[str, Any],
-    message: str,
-    places: dict[str, Bundles],
-    tmp_path: Path,
-) -> None:
-    with pytest.raises(RunError, match=message):
-        train_segmentation(of(variant), replace(places[variant], **changes), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def refused(config: Segment, given: Bundles, run: Path, message: str) -> None:
-    with pytest.raises((RunError, BundleError), match=message):
-        train_segmentation(config, given, run, running=RUNNING)
-    assert not (run / "model.safetensors").exists()
-
-
-def test_bundles_that_cannot_be_trained_on_are_refused(
-    places: dict[str, Bundles], tmp_path: Path
-) -> None:
-    plain, run = places["baseline"].data, tmp_path / "run"
-    image_bundle(tmp_path / "images", *random_images(8), samples_per_shard=8)
-    refused(of("baseline"), Bundles(data=str(tmp_path / "images")), run, "has no mask.png")
-    refused(of("binding-cc", denoising_epochs=0), Bundles(data=plain), run, "no phantom.png")
-    refused(of("baseline", batch_size=21), Bundles(data=plain), run, "20 samples; a batch has 21")
-    refused(
-        of("binding-cc", crop=48), places["binding-cc"], run / "2", r"\(40, 40\) pixels, not 48"
-    )
-    wrong = blends(tmp_path / "parts", top=PARTS + 1)
-    given = Bundles(data=str(wrong), clean=plain)
-    refused(of("binding-cc"), given, run, "parts that are not whole numbers of 0 to 1024")
-    assert not (run / "model.safetensors").exists()
-
-
-def test_bundles_of_other_classes_are_refused(places: dict[str, Bundles], tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(places["baseline"].data, other)
-    source = open_bundle(other).manifest.identity.source
-    names = ["ground", *source["class_names"][1:]]
-    with_manifest(other, source={**source, "class_names": names})
-    run = tmp_path / "run"
-    refused(
-        of("binding-cm"), replace(places["binding-cm"], data=str(other)), run, "of other classes"
-    )
-    refused(of("binding-cc"), replace(places["binding-cc"], clean=str(other)), run, "other classes")
-    with_manifest(other, source={**source, "class_names": []})
-    refused(of("baseline"), Bundles(data=str(other)), run, "names 0 classes")
-
-
-@pytest.mark.parametrize(("worst", "message"), [(255, None), (21, "mask of s3 has an id beyond")])
-def test_an_id_beyond_the_classes_is_named(
-    worst: int, message: str | None, places: dict[str, Bundles], tmp_path: Path
-) -> None:
-    masks = np.zeros((6, SIDE, SIDE), np.uint8)
-    masks[3] = worst
-    write_bundle(
-        tmp_path / "data",
-        [f"s{number}" for number in range(6)],
-        {
-            "ppm": raw_images(np.zeros((6, SIDE, SIDE, 3), np.uint8)),
-            "mask.png": [mask_file(mask) for mask in masks],
-        },
-        {"source_index": np.arange(6)},
-        samples_per_shard=6,
-    )
-    names = open_bundle(Path(places["baseline"].data)).manifest.identity.source["class_names"]
-    with_manifest(tmp_path / "data", source={"class_names": names})
-    given = Bundles(data=str(tmp_path / "data"))
-    if message:
-        refused(of("baseline"), given, tmp_path / "run", message)
-    else:
-        assert train_segmentation(of("baseline"), given, tmp_path / "run", running=RUNNING)
-
-
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_batch(
     places: dict[str, Bundles], tmp_path: Path
 ) -> None:
@@ -370,29 +195,6 @@ def test_fields_of_other_variants_are_not_on_record(
     assert "alpha" in json.loads((run / "run.json").read_text())["config"]
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"crop": 0}, "crop is 0"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"images": 0}, "images is 0"),
-        ({"max_total": 0}, "max_total is 0"),
-        ({"gamma": -1}, "gamma is -1"),
-        ({"denoising_epochs": -1}, "denoising_epochs is -1"),
-        ({"batch_size": 1}, "2 at least"),
-        ({"scale": (2.0, 0.5)}, "scale is"),
-        ({"alpha": 0.0}, "alpha is 0.0"),
-        ({"alpha": float("nan")}, "alpha is nan"),
-        ({"weights": "x.pth"}, "weights for ImageNet's trunks"),
-        ({"mean": (0.5,)}, "three numbers"),
-        ({"std": (0.5, 0.5, 0.0)}, "std above 0"),
-    ],
-)
-def test_a_wrong_field_is_refused_in_a_sentence(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(RunError, match=message):
-        replace(QUICK, **fields)
-
-
 def test_a_trunk_begins_with_the_weights_of_a_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = ResNet(Bottleneck, [1, 1, 1, 1]).state_dict()
@@ -404,14 +206,3 @@ def test_a_trunk_begins_with_the_weights_of_a_file(tmp_path: Path) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     with pytest.raises(RunError, match="does not hold the weights"):
         load_pretrained(ResNetTrunk([1, 2, 1, 1]), str(tmp_path / "weights.pth"))
-
-
-def test_weights_that_are_not_there_are_told(places: dict[str, Bundles], tmp_path: Path) -> None:
-    config = of("baseline", trunk="resnet50", weights=str(tmp_path / "nothing.pth"))
-    refused(config, places["baseline"], tmp_path / "run", "the weights cannot be read")
-
-
-def test_the_batch_is_shared_by_as_many_as_can_normalise_it(places: dict[str, Bundles]) -> None:
-    for size in (4, 6):
-        with pytest.raises(RunError, match="cannot be shared by"):
-            prepared(QUICK, places["baseline"], Ranks(0, size, torch.device("cpu")), RUNNING)

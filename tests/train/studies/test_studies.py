@@ -10,7 +10,7 @@ import pytest
 
 from artifacts.errors import RunError
 from tests.train.studies.places import place_in, rows_of
-from train.report import shown
+from train.report.page import shown
 from train.studies.bundles import missing
 from train.studies.catalogue import STUDIES
 from train.studies.conduct import conduct

@@ -1,0 +1,47 @@
+"""`quire features` and the anchors that are chosen by what it wrote, as a user types them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from artifacts.bundle import open_bundle
+from artifacts.feature_table import read_features
+from train.classify.features import features
+
+ROOT = Path(__file__).parents[3]
+
+
+def quire(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "quire", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def said(*arguments: object) -> str:
+    done = quire(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_anchors_are_chosen_by_the_features_of_a_run(tmp_path: Path) -> None:
+    clean, run, table = tmp_path / "clean", tmp_path / "run", tmp_path / "features"
+    digits = ("--source", "digits:", "--split", "train", "--workers", "0")
+    said("build", "corrupted", *digits, "--corruptions", "--out", clean)
+    short = ("--encoder", "resnet20", "--head", "linear", "--epochs", "1", "--no-tensorboard")
+    said("train", "classify", "--data", clean, "--out", run, *short)
+    assert str(table) in said("features", run, "--data", clean, "--out", table)
+    found = read_features(open_bundle(table))
+    own = np.concatenate([block for block, _, _ in features(run, str(clean))])
+    assert np.array_equal(found.features, own)
+    assert "sound" in said("verify", table)
+    nearest = ("--strategy", "nearest", "--features", table, "--per-class", "2")
+    said("build", "anchors", *digits, *nearest, "--out", tmp_path / "anchors")
+    said("rebuild", tmp_path / "anchors", "--source", "digits:", "--features", table)
+    assert len(open_bundle(tmp_path / "anchors").index) == 20
+
+
+def test_what_cannot_be_is_told_in_a_line(tmp_path: Path) -> None:
+    done = quire("features", tmp_path, "--data", tmp_path, "--out", tmp_path / "features")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "is no run" in done.stderr

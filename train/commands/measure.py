@@ -1,0 +1,151 @@
+"""The commands that look at what was trained: `quire evaluate` and `quire attack`."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
+
+from artifacts.errors import RunError
+from train.classify.evaluate import Evaluate, Measured, evaluate
+from train.networks.table import as_lines
+from train.robustness.attack import Attack, attack, columns
+from train.robustness.measure import COLUMNS as MEASURED
+from train.robustness.measure import measure
+from train.robustness.networks import KINDS
+from train.robustness.overview import attacked_grid, measured_grid
+from train.running import Bar
+from train.runs import read_run
+from train.segmentation.commands import measure_segmentation
+from train.segmentation.run import Segment
+from train.studies.grid import Grid, as_csv, as_text
+
+
+def evaluate_command(bar: Bar) -> Callable[..., int]:
+    """The command that measures runs."""
+
+    def command(
+        runs: Positional[tuple[Path, ...]],
+        data: str,
+        how: Annotated[Evaluate, OmitArgPrefixes],
+        context: str | None = None,
+        anchors: str | None = None,
+        subsets: Path | None = None,
+        device: str | None = None,
+        csv: Path | None = None,
+    ) -> int:
+        """Measure trained classifiers on every cell of a bundle, with intervals over runs.
+
+        Of a run of sparse networks every network is measured on the whole bundle, with intervals
+        over networks; of the options it knows images, device and csv. Runs of segmentation are
+        measured on scenes and on subsets of them; they know images, batch-size, device and csv.
+
+        Args:
+            runs: Folders of finished runs: the seeds of one configuration; or one of sparse
+                networks.
+            data: The bundle: a folder, or an address.
+            context: The bundle that the runs were trained on; default: where it was then.
+            anchors: The bundle of anchors that the runs had, if any; default: where it was then.
+            subsets: The bundle of subsets of the scenes, for runs of segmentation.
+            device: Where to compute: cpu, cuda, cuda:1; default: a GPU where there is one.
+            csv: Write the table to this file too; of sparse networks, a line for each network.
+        """
+        if not runs:
+            raise RunError("no run is named")
+        methods = {read_run(run).method for run in runs}
+        if methods == {Segment.method}:
+            if context or anchors:
+                raise RunError("segmentation has no context and no anchors")
+            return measure_segmentation(
+                bar, runs, data, how, subsets=subsets, device=device, csv=csv
+            )
+        if subsets:
+            raise RunError("subsets are of scenes: runs of segmentation alone know them")
+        if methods & KINDS.keys():
+            if len(runs) > 1:
+                raise RunError("the networks of a run are measured by themselves: name one run")
+            if context or anchors:
+                raise RunError("sparse networks have no context and no anchors")
+            return measure_networks(bar, runs[0], data, how, device, csv)
+        found = {}
+        with bar("images") as report:
+            for run in runs:
+                found[run] = evaluate(
+                    run,
+                    data,
+                    how=how,
+                    context=context,
+                    anchors=anchors,
+                    device=device,
+                    report=report,
+                )
+        grid = table(data, found)
+        print(as_text(grid))
+        if csv:
+            csv.write_text(as_csv(grid), "utf-8")
+        return 0
+
+    return command
+
+
+def measure_networks(
+    bar: Bar, run: Path, data: str, how: Evaluate, device: str | None, file: Path | None = None
+) -> int:
+    """Measure every network of a run, and say how they do in the mean."""
+    if how != Evaluate(images=how.images):
+        raise RunError("of the options of a measurement, sparse networks know images alone")
+    with bar("images") as report:
+        rows = measure(run, data, images=how.images, device=device, report=report)
+    print(as_text(measured_grid(data, rows, KINDS[read_run(run).method])))
+    if file:
+        file.write_text(as_lines(rows, MEASURED), "utf-8")
+    return 0
+
+
+def attack_command(bar: Bar) -> Callable[..., int]:
+    """The command that attacks the networks of a run."""
+
+    def command(
+        run: Positional[Path],
+        data: str,
+        how: Annotated[Attack, OmitArgPrefixes, FlagCreatePairsOff],
+        device: str | None = None,
+        csv: Path | None = None,
+    ) -> int:
+        """Attack trained sparse networks: how often, how surely and how easily they are fooled.
+
+        The measures of Ben Amor, Stier & Granitzer, with intervals over networks. What is known is
+        not measured again, and an attack that was stopped goes on.
+
+        Args:
+            run: The folder of a finished run of sparse networks.
+            data: The bundle whose images are attacked: a folder, or an address.
+            device: Where to compute: cpu, cuda, cuda:1; default: a GPU where there is one.
+            csv: Write a line for each network to this file.
+        """
+        with bar("images") as report:
+            rows = attack(run, data, how=how, device=device, report=report)
+        print(as_text(attacked_grid(data, rows, how, KINDS[read_run(run).method])))
+        if csv:
+            csv.write_text(as_lines(rows, columns(how)), "utf-8")
+        return 0
+
+    return command
+
+
+def table(data: str, found: Mapping[Path, list[Measured]]) -> Grid:
+    """Accuracy in each cell of a bundle and each setting, over runs."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for run in found.values():
+        for one in run:
+            cell = f"{one.corruption} {one.severity:g}" if one.severity else one.corruption
+            values.setdefault((cell, one.setting), []).append(one.accuracy)
+    images = {one.images for run in found.values() for one in run}
+    counts = f"{min(images):,}" if len(images) == 1 else f"{min(images):,} to {max(images):,}"
+    return Grid(
+        title=f"accuracy (%) on {data}, {counts} images a cell",
+        values=values,
+        rows=tuple(dict.fromkeys(row for row, _ in values)),
+        columns=tuple(dict.fromkeys(column for _, column in values)),
+        corner="cell",
+    )

@@ -1,0 +1,71 @@
+"""`quire show`: what is in a bundle, on the terminal, as a picture and as a page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import table
+from rich.console import Console
+from rich.text import Text
+
+from artifacts.bundle import open_bundle
+from artifacts.digest import whole_file
+from artifacts.errors import BundleError
+from train.report import about
+from train.report.contact_sheet import contact_sheet
+from train.report.page import Section, Table, shown, write_page
+
+_ENDLESS = 1 << 16  # columns where the output is no terminal: nothing is wrapped
+
+
+def show(folder: Path, *, html: Path | None = None, png: Path | None = None) -> None:
+    """Print what is in a bundle; write the same as a page, and its contact sheet as a picture.
+
+    Raises:
+        BundleError: the bundle is incomplete or damaged, or has no images for the picture.
+    """
+    bundle = open_bundle(folder)
+    overview, counts, origin = about.overview(bundle), about.counts(bundle), about.origin(bundle)
+    print_sections((overview, *counts, *origin))
+    if png is not None:
+        sheet = contact_sheet(bundle)
+        if sheet is None:
+            raise BundleError(f"{folder} has no images for a contact sheet")
+        png.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(png) as file:
+            sheet.save(file, "PNG")
+    if html is not None:
+        pictures, digests = about.pictures(bundle), about.digests(bundle)
+        sections = (overview, *pictures, *counts, *origin, digests)
+        write_page(html, about.title(bundle.manifest), sections)
+
+
+def print_sections(sections: Sequence[Section]) -> None:
+    """Print headings and tables: in colour on a terminal, else plain text without line breaks."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _ENDLESS
+    with console.capture() as captured:
+        for section in sections:
+            console.print(Text(section.heading, "bold"))
+            for one in section.tables:
+                console.print(_laid_out(one), Text(one.caption, "dim"))
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+
+
+def _laid_out(source: Table) -> table.Table:
+    """A table of ours as rich draws it."""
+    drawn = table.Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(source.headings)
+    )
+    first = source.rows[0] if source.rows else source.headings
+    for number, value in enumerate(first):
+        heading = Text(source.headings[number], "dim") if source.headings else ""
+        style = "" if source.headings or number else "dim"
+        if isinstance(value, str):
+            drawn.add_column(heading, style=style, overflow="fold")
+        else:
+            drawn.add_column(heading, style=style, justify="right", no_wrap=True)
+    for row in source.rows:
+        drawn.add_row(*(Text(shown(value)) for value in row))
+    return drawn
