@@ -9,6 +9,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 from artifacts.errors import RunError
 from train.classify.evaluate import Evaluate, Measured, evaluate
 from train.networks.table import as_lines
+from train.report.grid import Grid, as_csv, as_text
 from train.robustness.attack import Attack, attack, columns
 from train.robustness.measure import COLUMNS as MEASURED
 from train.robustness.measure import measure
@@ -18,7 +19,6 @@ from train.running import Bar
 from train.runs import read_run
 from train.segmentation.commands import measure_segmentation
 from train.segmentation.run import Segment
-from train.studies.grid import Grid, as_csv, as_text
 
 
 def evaluate_command(bar: Bar) -> Callable[..., int]:

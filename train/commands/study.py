@@ -9,10 +9,10 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
 from artifacts.errors import RunError
 from models.classifier import ENCODERS
+from train.report.grid import as_text
 from train.running import Bar, Running
 from train.studies.catalogue import STUDIES
 from train.studies.conduct import conduct
-from train.studies.grid import as_text
 from train.studies.study import Place, Scale
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from train.report.grid import Grid
 from train.robustness.attack import Attack, Attacked
 from train.robustness.measure import Measured
 from train.robustness.networks import Kind
-from train.studies.grid import Grid
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 from artifacts.errors import RunError
 from train.classify.evaluate import Evaluate
 from train.metrics import read_metrics
+from train.report.grid import as_csv, as_text
 from train.running import Bar, Running
 from train.runs import read_run
 from train.segmentation.evaluate import class_grid, evaluate_segmentation, subset_grid
@@ -17,7 +18,6 @@ from train.segmentation.measure import Measure
 from train.segmentation.run import Segment
 from train.segmentation.stages import Bundles
 from train.segmentation.training import train_segmentation
-from train.studies.grid import as_csv, as_text
 
 
 def segment_command(bar: Bar) -> Callable[..., int]:

@@ -10,9 +10,9 @@ from artifacts.bundle import open_bundle
 from artifacts.errors import RunError
 from artifacts.subset_table import SubsetTable, read_subsets
 from loaders.stream import Stream, stream
+from train.report.grid import Grid
 from train.running import Report
 from train.segmentation.measure import Measure, Measured, count
-from train.studies.grid import Grid
 
 ALL = "all"
 

@@ -15,8 +15,8 @@ from builders.anchors import Anchors
 from models.cnn2graph import CNN2GraphConfig, Kind
 from train.classify.evaluate import Evaluate
 from train.classify.run import Classify, Encoder
+from train.report.grid import Grid
 from train.studies.bundles import DIGITS, Bundled, clean
-from train.studies.grid import Grid
 from train.studies.study import Layout, Scale
 from train.studies.trials import Results, Trial
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from models.cnn2graph import CNN2GraphConfig
 from train.classify.attention import analyse
 from train.plots.matrix import Matrix
+from train.report.grid import Grid
 from train.runs import read_run
 from train.studies.cnn2graph import AUTHORS, KINDS, TRANSFORMER, notes, trial
-from train.studies.grid import Grid
 from train.studies.study import Figure, Layout, Scale
 from train.studies.trials import Results, Trial, Trials
 

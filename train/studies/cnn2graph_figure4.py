@@ -17,9 +17,9 @@ from train.classify.attention import Analysis, analyse
 from train.metrics import read_metrics
 from train.plots.curves import Curve, Curves
 from train.plots.scatter import Scatter
+from train.report.grid import Grid
 from train.runs import read_run
 from train.studies.cnn2graph import AUTHORS, notes, setting, trial
-from train.studies.grid import Grid
 from train.studies.study import Figure, Layout, Scale
 from train.studies.trials import Results, Trial, Trials
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from artifacts.digest import whole_file
 from train.plots.figure import panels_csv, plot
 from train.plots.style import WIDTH
+from train.report.grid import as_csv, as_table
 from train.report.intervals import csv_text
 from train.report.page import Picture, Section, write_page
-from train.studies.grid import as_csv, as_table
 from train.studies.study import Figure, Findings, Layout, Place, Scale, Study
 
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 from models.similarity_graph import GraphConfig
 from train.classify.evaluate import Evaluate
 from train.classify.run import Classify
+from train.report.grid import Grid
 from train.studies import bundles
 from train.studies.bundles import Bundled
-from train.studies.grid import Grid
 from train.studies.study import Layout, Scale
 from train.studies.trials import Results, Trial
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from builders.corrupted import Corrupted
 from train.classify.evaluate import Evaluate
 from train.plots.curves import Curve, Curves
+from train.report.grid import Grid
 from train.studies.bundles import Bundled
-from train.studies.grid import Grid
 from train.studies.mbsg import BASELINE, VARIANTS, clean, dataset, notes, setting
 from train.studies.study import Figure, Layout, Scale
 from train.studies.trials import Results, Trial, Trials

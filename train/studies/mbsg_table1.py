@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from train.classify.evaluate import Evaluate
 from train.classify.run import Classify
-from train.studies.grid import Grid
+from train.report.grid import Grid
 from train.studies.mbsg import BASELINE, VARIANTS, clean, notes, setting
 from train.studies.study import Layout, Scale
 from train.studies.trials import Results, Trial, Trials

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from builders.random_graphs import Graphs
 from loaders.graphs import StoredGraph, load_graphs
+from train.report.grid import Grid
 from train.report.intervals import joined
 from train.report.page import Table, Value
 from train.robustness.attack import Attack, Attacked, attack
@@ -27,7 +28,6 @@ from train.sparse.run import Sparse
 from train.sparse.training import train_sparse
 from train.studies.bundles import DIGITS, Bundled, built, clean, missing, not_at_hand
 from train.studies.correlation import Coefficient, Correlation, correlations
-from train.studies.grid import Grid
 from train.studies.study import Findings, Layout, Place, Scale
 
 Floats: TypeAlias = NDArray[np.float64]

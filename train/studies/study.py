@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from train.plots.figure import Panel
+from train.report.grid import Grid
 from train.report.page import Table
 from train.running import Report, Running
 from train.runs import digest
-from train.studies.grid import Grid
 
 Scale: TypeAlias = Literal["smoke", "small", "full"]
 Say: TypeAlias = Callable[[str], None]

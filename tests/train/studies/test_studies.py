@@ -10,11 +10,11 @@ import pytest
 
 from artifacts.errors import RunError
 from tests.train.studies.places import place_in, rows_of
+from train.report.grid import Grid
 from train.report.page import shown
 from train.studies.bundles import missing
 from train.studies.catalogue import STUDIES
 from train.studies.conduct import conduct
-from train.studies.grid import Grid
 from train.studies.study import Layout, Scale
 from train.studies.trials import Trials
 
