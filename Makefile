@@ -26,6 +26,8 @@ bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks.memory --out out/benchmarks/memory.json
 	$(BIN)/python -m benchmarks.training --out out/benchmarks/training.json
 	$(BIN)/python -m benchmarks.graph_properties --out out/benchmarks/graph_properties.json
+	$(BIN)/python -m benchmarks.sparse --out out/benchmarks/sparse.json
+	$(BIN)/python -m benchmarks.segmix --out out/benchmarks/segmix.json
 
 clean:
 	rm -rf .venv out

@@ -49,8 +49,8 @@ import h5py                                               # the index alone
 h5py.File("{index}")["key"][:10]
 
 import quire                                              # shuffled batches as tensors
-for batch in quire.stream(".", batch_size=256, shuffle=True):
-    batch["image"]
+for batch in quire.stream(".", {columns}batch_size=256, shuffle=True):
+    batch["{field}"]
 ```
 """
 _READ_OTHERS = """\
@@ -108,14 +108,21 @@ def card(
     )
     names = identity.source["class_names"]
     classes = f"Classes: {', '.join(names)}.\n\n" if names else ""
-    return inside + classes + _how_to_read(extensions, split, tables)
+    return inside + classes + _how_to_read(rows, split, tables)
 
 
-def _how_to_read(extensions: Sequence[str], split: str, tables: Sequence[str]) -> str:
+def _how_to_read(rows: Rows, split: str, tables: Sequence[str]) -> str:
+    extensions = sorted(rows.offsets, key=lambda e: ("." in e, e))  # the image before its masks
     images = [e for e in extensions if e.rpartition(".")[2] in IMAGES]
     if images:
-        label = ', sample["cls"]' if "cls" in extensions else ""
-        return _READ_IMAGES.format(member=images[0], label=label, split=split, index=INDEX)
+        return _READ_IMAGES.format(
+            member=images[0],
+            field=images[0].rpartition(".")[0] or "image",
+            label=', sample["cls"]' if "cls" in extensions else "",
+            columns="" if "label" in rows.columns else "columns=[], ",
+            split=split,
+            index=INDEX,
+        )
     table = tables[0] if tables else INDEX
     if not extensions:
         return _READ_TABLES.format(table=table)

@@ -1,21 +1,25 @@
 """Square views of a scene and its mask: what a crop is, as six numbers, and what it shows.
 
 A crop that was drawn when a bundle was built can be stored beside the sample's key and looked up
-when it is read, so whoever makes the pixels makes the same ones. Images are brought to another
-size by Pillow, bilinearly and smoothed where they shrink; masks take the id of the nearest pixel,
-in arithmetic of integers. Where a crop shows what is outside the image, it shows `FILL` and the
-mask says `VOID`.
+when it is read, so whoever makes the pixels makes the same ones. Images are brought to another size
+bilinearly, and are smoothed where they shrink: by Pillow then, and by OpenCV's exact variant where
+they grow, which is within a level of it in a third of the time. Masks take the id of the nearest
+pixel, in arithmetic of integers. Where a crop shows what is outside the image, it shows `FILL` and
+the mask says `VOID`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 FILL = (124, 116, 104)  # the mean colour of ImageNet: normalised by it, nearly 0
 VOID = 255  # pixels that belong to no class
+
+_WHOLE = 1 << 22  # pixels: larger images are never scaled as a whole
 
 Pixels = NDArray[np.uint8]
 
@@ -110,7 +114,19 @@ def _place(rows: range, columns: range, crop: Crop) -> tuple[slice, slice]:
 
 
 def _scaled(image: Pixels, crop: Crop, rows: range, columns: range) -> Pixels:
-    """A part of the scaled image, mirrored if need be; the rest of it is never computed."""
+    """A part of the scaled image, mirrored if need be."""
+    height, width, _ = image.shape
+    if crop.height < height or crop.width < width or crop.height * crop.width > _WHOLE:
+        return _scaled_part(image, crop, rows, columns)
+    size = crop.width, crop.height
+    whole = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR_EXACT)
+    part = whole[rows.start : rows.stop, columns.start : columns.stop]
+    # far faster than by numpy, which moves one byte at a time
+    return np.asarray(cv2.flip(part, 1), np.uint8) if crop.mirrored else np.asarray(part, np.uint8)
+
+
+def _scaled_part(image: Pixels, crop: Crop, rows: range, columns: range) -> Pixels:
+    """The same by Pillow; the rest of the scaled image is never computed."""
     height, width, _ = image.shape
     box = (
         columns.start * width / crop.width,
@@ -120,7 +136,7 @@ def _scaled(image: Pixels, crop: Crop, rows: range, columns: range) -> Pixels:
     )
     size = len(columns), len(rows)
     picture = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=box)
-    if crop.mirrored:  # far faster than by numpy, which moves one byte at a time
+    if crop.mirrored:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(picture)
 

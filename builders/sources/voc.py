@@ -16,10 +16,10 @@ from artifacts import digest
 from artifacts.manifest import LeftOut
 from artifacts.masks import VOID
 from builders.sources import layout
-from builders.sources.pictures import UnfitError, decode, decode_ids
+from builders.sources.pictures import UnfitError, decode, decode_ids, ordinary_jpeg
 from builders.sources.sbd import read_mat
 from builders.sources.scene import STEPS, Annotation, Mask, Scene, SceneObject
-from builders.sources.source import ANNOTATIONS, SCENES
+from builders.sources.source import ANNOTATIONS, SCENES, Image
 from builders.sources.voc_objects import read_objects
 
 CLASS_NAMES = (
@@ -109,13 +109,9 @@ class Voc:
             return truth
         name = f"{IMAGES}/{self.ids[index]}.jpg"
         try:
-            image = decode(self.root / name)
+            image, encoded = _photograph(self.root / name)
             if image.shape[:2] != truth.mask.shape:
                 raise UnfitError(f"{_size(image.shape)}, but its mask is {_size(truth.mask.shape)}")
-            with layout.reading(self.root / name):
-                encoded = (self.root / name).read_bytes()
-            if not encoded.startswith(_JPEG):
-                raise UnfitError("its name is that of a JPEG, its content is not")
         except UnfitError as unfit:
             return LeftOut(index, name, str(unfit))
         return Scene(image, encoded, truth)
@@ -156,6 +152,20 @@ class Voc:
         if highest >= len(CLASS_NAMES):
             raise UnfitError(f"an id is {highest}; ids are 0 to {len(CLASS_NAMES) - 1}, and {VOID}")
         return mask
+
+
+def _photograph(file: Path) -> tuple[Image, bytes]:
+    """The image in a JPEG, and the file as it lies."""
+    try:
+        encoded = file.read_bytes()
+    except OSError:
+        encoded = b""  # what the trouble is, `decode` says
+    image = ordinary_jpeg(encoded)
+    if image is None:
+        image = decode(file)
+        if not encoded.startswith(_JPEG):
+            raise UnfitError("its name is that of a JPEG, its content is not")
+    return image, encoded
 
 
 def _fitting(instances: Mask, mask: Mask) -> Mask:

@@ -22,6 +22,23 @@ def test_a_blend_is_the_mean_rounded_half_up(one: int, other: int, parts: int) -
     assert found.tolist() == [floor(mean + Fraction(1, 2))]
 
 
+def test_any_two_levels_in_any_parts_are_what_integers_make_of_them() -> None:
+    one, other = np.meshgrid(np.arange(256, dtype=np.int32), np.arange(256, dtype=np.int32))
+    levels = one.astype(np.uint8), other.astype(np.uint8)
+    for parts in range(PARTS + 1):
+        exact = (one * parts + other * (PARTS - parts) + PARTS // 2) // PARTS
+        assert np.array_equal(blended(*levels, parts), exact), parts
+
+
+@pytest.mark.parametrize("shape", [(1,), (513, 7, 3), (2, 3, 4, 3), (33, 5)])
+def test_a_blend_has_the_shape_of_what_it_is_made_of(shape: tuple[int, ...]) -> None:
+    one, other = np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)
+    exact = (one.astype(np.int32) * 717 + other.astype(np.int32) * 307 + 512) // 1024
+    np.testing.assert_array_equal(blended(one, other, 717), exact)
+    apart = np.moveaxis(one, 0, -1), np.moveaxis(other, 0, -1)  # not in the order of memory
+    np.testing.assert_array_equal(blended(*apart, 717), np.moveaxis(exact, 0, -1))
+
+
 @pytest.mark.parametrize("parts", [0, 1, 511, 512, 922, PARTS])
 def test_blends_stay_between_their_sources(parts: int) -> None:
     one, other = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))

@@ -124,3 +124,12 @@ def test_half_the_size_is_a_mean_not_a_choice() -> None:
     stripes[::2] = 200
     found = cropped(stripes, random_crop(64, 64, (0, 0, 0, 0), size=32))
     assert found[2:-2].min() > 60 and found[2:-2].max() < 140  # every other row alone: 0 or 200
+
+
+def test_an_image_that_grows_without_bounds_is_not_scaled_as_a_whole() -> None:
+    image, _ = scene(20, 30)
+    crop = Crop(height=20 << 11, width=30 << 11, top=9_000, left=50_000, size=33, mirrored=True)
+    size = (crop.size, crop.size)
+    box = (crop.left / 2**11, crop.top / 2**11, (crop.left + 33) / 2**11, (crop.top + 33) / 2**11)
+    part = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=box)
+    np.testing.assert_array_equal(cropped(image, crop), np.asarray(part)[:, ::-1])

@@ -4,7 +4,8 @@ A scene has an image (`jpg`, `png` or `ppm`) and `mask.png`, and is of any size.
 has images and masks of one size, that of the crops; `mask.png` is of the dominant scene and
 `phantom.png` of the other, and the column `parts` says how much of a blend is the dominant one, in
 parts of `artifacts.blend.PARTS`. Ids are below the number of classes, or 255 where a pixel has no
-class.
+class. Such a bundle may also store scenes and a table of how they are blended (recipe `segmix`,
+form `virtual`): then the blends are made as they are read, the same to the last bit.
 
 Both come as dicts of tensors on the device: image (b, 3, S, S) uint8, mask (b, S, S) uint8 and row
 (b,) int64, and of blends phantom (b, S, S) uint8 and parts (b,) int64. Whatever else yields such
@@ -27,6 +28,7 @@ from artifacts.masks import VOID
 from loaders.ahead import ToDevice, ahead
 from loaders.crops import crop_images, crop_masks, random_crops
 from loaders.draws import Draws
+from loaders.segmix import stream_pairs
 from loaders.stream import Stream
 from train.ranks import Ranks
 from train.running import Running
@@ -114,14 +116,17 @@ def scenes_of(
 def blends_of(
     config: Segment, data: str, seed: int, ranks: Ranks, running: Running
 ) -> SceneBatches:
-    """The blends of one rank, shuffled by a seed, as they were built.
+    """The blends of one rank, shuffled by a seed: as they were built, or made of stored scenes.
 
     Raises:
         RunError: the bundle is not one of blends, or has fewer than a batch. Later: they are not
             of the size of the crops, or ids are beyond the classes.
     """
-    masks = ("mask.png", "phantom.png")
-    stream = _shuffled(config, data, seed, ranks, running, masks, ("parts",))
+    if _is_virtual(data):
+        stream = _pairs(config, data, _options(config, ranks, running, seed))
+    else:
+        masks = ("mask.png", "phantom.png")
+        stream = _shuffled(config, data, seed, ranks, running, masks, ("parts",))
     classes = number_of_classes(stream, data)
     parts = stream.index.rows.columns["parts"]
     if parts.dtype.kind not in "iu" or parts.min() < 0 or parts.max() > PARTS:
@@ -200,12 +205,19 @@ def _shuffled(
     columns: Sequence[str],
 ) -> Stream:
     """A bundle, full batches of it alone, on the CPU."""
+    options = _options(config, ranks, running, seed)
+    check_members(stream_of(data, None, columns=()), data, masks, columns)
+    return _full(stream_of(data, config.images, columns=columns, **options), config, data)
+
+
+def _options(config: Segment, ranks: Ranks, running: Running, seed: int) -> dict[str, Any]:
+    """How any bundle is read."""
     if config.batch_size % ranks.size or config.batch_size < 2 * ranks.size:
         raise RunError(
             f"a batch of {config.batch_size} cannot be shared by {ranks.size} processes, two for"
             " each at least"
         )
-    options: dict[str, Any] = {
+    return {
         "batch_size": config.batch_size // ranks.size,
         "rank": ranks.rank,
         "world_size": ranks.size,
@@ -214,8 +226,22 @@ def _shuffled(
         "seed": seed,
         "drop_last": True,
     }
-    check_members(stream_of(data, None, columns=()), data, masks, columns)
-    stream = stream_of(data, config.images, columns=columns, **options)
+
+
+def _is_virtual(data: str) -> bool:
+    """Whether a bundle stores scenes, and a table of how they are blended."""
+    recipe = stream_of(data, None, columns=()).manifest.identity.recipe
+    return recipe.get("kind") == "segmix" and recipe.get("form") == "virtual"
+
+
+def _pairs(config: Segment, data: str, options: Mapping[str, Any]) -> Stream:
+    """Full batches of blends that are made as they are read."""
+    if config.images is not None:
+        raise RunError(f"{data} has blends of scenes; images chooses among scenes by themselves")
+    return _full(stream_pairs(data, **options), config, data)
+
+
+def _full(stream: Stream, config: Segment, data: str) -> Stream:
     if not len(stream):
         raise RunError(f"{data} gives {len(stream.rows)} samples; a batch has {config.batch_size}")
     return stream
