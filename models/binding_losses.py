@@ -24,14 +24,15 @@ VOID = 255
 class SeparationLoss:
     r"""Stage 1: $\ell_{fb} + \delta \ell_t + (1 - \delta) \ell_p$ (Eq. 5), the weights within."""
 
-    bound: Tensor  # ()
+    bound: Tensor | None  # (); None without a head that binds
     target: Tensor  # ()
     phantom: Tensor  # ()
 
     @property
     def total(self) -> Tensor:
         """What is minimised. ()."""
-        return self.bound + self.target + self.phantom
+        apart = self.target + self.phantom
+        return apart if self.bound is None else self.bound + apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def separation_loss(
         delta: (B,) float in [0, 1], how much of a blend is its dominant image.
     """
     return SeparationLoss(
-        bound=segmentation_loss(scores.bound, masks),
+        bound=None if scores.bound is None else segmentation_loss(scores.bound, masks),
         target=segmentation_loss(scores.target, masks, delta),
         phantom=segmentation_loss(scores.phantom, phantom_masks, 1 - delta),
     )

@@ -22,7 +22,7 @@ class Scores:
 
     target: Tensor  # (B, C, h, w): S_t, of the dominant image
     phantom: Tensor  # (B, C, h, w): S_p, of the other one
-    bound: Tensor  # (B, C, h, w): S_fb, of the dominant image once more
+    bound: Tensor | None  # (B, C, h, w): S_fb, of the dominant image once more
 
 
 class FeatureBindingHead(nn.Sequential):
@@ -45,18 +45,26 @@ class FeatureBinding(NormalisedEncoder):
     """
 
     def __init__(
-        self, trunk: Trunk, classes: int, *, mean: Sequence[float], std: Sequence[float]
+        self,
+        trunk: Trunk,
+        classes: int,
+        *,
+        binds: bool = True,
+        mean: Sequence[float],
+        std: Sequence[float],
     ) -> None:
-        """See `NormalisedEncoder`."""
+        """See `NormalisedEncoder`; without `binds` the two sources are told apart, and no more."""
         super().__init__(trunk, mean=mean, std=std)
         self.target = DeepLabHead(trunk.features, classes, width=trunk.width)
         self.phantom = DeepLabHead(trunk.features, classes, width=trunk.width)
-        self.binding = FeatureBindingHead(classes)
+        self.binding = FeatureBindingHead(classes) if binds else None
 
     def forward(self, images: Tensor) -> Scores:
         """(B, 3, H, W) -> three of (B, C, h, w)."""
         features = self.features(images)
         target, phantom = self.target(features), self.phantom(features)
+        if self.binding is None:
+            return Scores(target, phantom, None)
         return Scores(target, phantom, self.binding(torch.cat([target, phantom], dim=1)))
 
 
@@ -64,6 +72,7 @@ def feature_binding(
     trunk: str,
     *,
     classes: int,
+    binds: bool = True,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
 ) -> FeatureBinding:
@@ -75,4 +84,4 @@ def feature_binding(
     Raises:
         KeyError: there is no such trunk.
     """
-    return FeatureBinding(TRUNKS[trunk](), classes, mean=mean, std=std)
+    return FeatureBinding(TRUNKS[trunk](), classes, binds=binds, mean=mean, std=std)

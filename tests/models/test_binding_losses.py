@@ -64,6 +64,7 @@ def test_stage_1_is_equation_5_pixel_by_pixel() -> None:
     masks, phantoms = masks_of(0), masks_of(1)
     delta = [0.7, 1.0, 0.55]
     found = separation_loss(scores, masks, phantoms, torch.tensor(delta, dtype=torch.float64))
+    assert found.bound is not None and scores.bound is not None
     assert found.bound.item() == pytest.approx(by_pixel(scores.bound, masks, [1, 1, 1]))
     assert found.target.item() == pytest.approx(by_pixel(scores.target, masks, delta))
     rest = [1 - one for one in delta]
@@ -71,6 +72,16 @@ def test_stage_1_is_equation_5_pixel_by_pixel() -> None:
     assert found.total.item() == pytest.approx(
         found.bound.item() + found.target.item() + found.phantom.item()
     )
+
+
+def test_stage_1_without_a_binding_head_is_equation_5_without_its_first_term() -> None:
+    masks, phantoms, delta = masks_of(0), masks_of(1), torch.tensor([0.7, 1.0, 0.55])
+    whole = separation_loss(
+        Scores(scores_of(0), scores_of(1), scores_of(2)), masks, phantoms, delta
+    )
+    alone = separation_loss(Scores(scores_of(0), scores_of(1), None), masks, phantoms, delta)
+    assert alone.bound is None and whole.bound is not None
+    torch.testing.assert_close(alone.total, whole.total - whole.bound)
 
 
 def test_equal_weights_are_a_factor_of_the_usual_loss() -> None:

@@ -23,6 +23,7 @@ def test_scores_are_the_equations() -> None:
     features = model.encoder((images - model.mean) / model.std)
     assert torch.equal(scores.target, model.target(features))
     assert torch.equal(scores.phantom, model.phantom(features))
+    assert model.binding is not None
     first, _, last = model.binding
     assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d)
     assert first.bias is not None and last.bias is not None
@@ -38,6 +39,19 @@ def test_the_binding_head_hears_both_sources_and_trains_both() -> None:
     for head in (model.target, model.phantom):
         *_, last = head.parameters()
         assert last.grad is not None and last.grad.abs().sum() > 0
+
+
+def test_without_the_binding_head_two_sources_are_told_apart_and_no_more() -> None:
+    torch.manual_seed(0)
+    model = feature_binding("small", classes=21, binds=False).eval()
+    torch.manual_seed(0)
+    whole = feature_binding("small", classes=21).eval()
+    assert num_parameters(whole) == num_parameters(model) + 1_365
+    images = torch.rand(2, 3, 40, 33)
+    scores, others = model(images), whole(images)
+    assert scores.bound is None
+    assert torch.equal(scores.target, others.target)
+    assert torch.equal(scores.phantom, others.phantom)
 
 
 def test_classes_are_not_bound_to_21() -> None:

@@ -170,7 +170,8 @@ class Predictor:
             return {"target": self.model(images)}
         assert isinstance(self.model, FeatureBinding)
         found = self.model(images)
-        return {"target": found.target, "bound": found.bound, "phantom": found.phantom}
+        scores = {"target": found.target, "bound": found.bound, "phantom": found.phantom}
+        return {name: one for name, one in scores.items() if one is not None}
 
 
 def centred(

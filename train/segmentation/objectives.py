@@ -55,6 +55,7 @@ def denoised(scored: Scored, batch: Blended) -> Outcome:
 OBJECTIVES: Mapping[Variant, Objective] = {
     "baseline": plain,
     "mixup": mixed,
+    "mixup-cm": mixed,
     "cutmix": plain,
     "binding-cc": separated,
     "binding-cm": separated,
@@ -62,5 +63,6 @@ OBJECTIVES: Mapping[Variant, Objective] = {
 
 
 def _told(loss: SeparationLoss | DenoisingLoss) -> Outcome:
-    terms = {f"loss_{one.name}": getattr(loss, one.name).detach() for one in fields(loss)}
-    return Outcome(loss.total, terms)
+    terms = {f"loss_{one.name}": getattr(loss, one.name) for one in fields(loss)}
+    there = {name: term.detach() for name, term in terms.items() if term is not None}
+    return Outcome(loss.total, there)

@@ -19,7 +19,7 @@ from train.running import Precision
 from train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
 
 Trunk: TypeAlias = Literal["resnet50", "resnet101", "small"]
-Variant: TypeAlias = Literal["baseline", "mixup", "cutmix", "binding-cc", "binding-cm"]
+Variant: TypeAlias = Literal["baseline", "mixup", "mixup-cm", "cutmix", "binding-cc", "binding-cm"]
 Model: TypeAlias = DeepLab | FeatureBinding
 
 WEIGHTS = "weights"  # what a run's record calls the file that its trunk began with
@@ -30,11 +30,12 @@ BINDING: Set[Variant] = {"binding-cc", "binding-cm"}
 _OF_VARIANT: Mapping[Variant, Set[str]] = {
     "baseline": {"scale", "flip"},
     "mixup": {"scale", "flip", "alpha"},
+    "mixup-cm": {"scale", "flip", "alpha", "gamma", "max_total"},
     "cutmix": {"scale", "flip", "alpha"},
-    "binding-cc": {"scale", "flip", "denoising_epochs", "denoising_lr"},
+    "binding-cc": {"scale", "flip", "binding_head", "denoising_epochs", "denoising_lr"},
     "binding-cm": {
         *("scale", "flip", "alpha", "gamma", "max_total"),
-        *("denoising_epochs", "denoising_lr"),
+        *("binding_head", "denoising_epochs", "denoising_lr"),
     },
 }
 
@@ -51,9 +52,10 @@ class Segment:
     method: ClassVar[str] = "segment"
 
     variant: Variant = "binding-cm"
-    """What is trained on: scenes as they are; blends of two at random (mixup); boxes of another
-    (cutmix); blends by category from a bundle of them (binding-cc), whose scenes are separated;
-    blends by co-occurrence, made in the batch (binding-cm), separated likewise."""
+    """What is trained on: scenes as they are; blends of two at random (mixup), or by co-occurrence
+    (mixup-cm); boxes of another (cutmix); blends by category from a bundle of them (binding-cc),
+    whose scenes are separated; blends by co-occurrence, made in the batch (binding-cm), separated
+    likewise."""
     trunk: Trunk = "resnet50"
     """What makes features: ImageNet's networks, dilated, or four convolutions for small scenes."""
     weights: str | None = None
@@ -82,6 +84,8 @@ class Segment:
     """Blends of more classes than this are nine tenths their first scene; a choice of ours."""
     max_total: int | None = None
     """Never blend scenes of more classes than this, counted together; default: blend them."""
+    binding_head: bool = True
+    """Bind the two sources that feature binding has told apart; without, it only tells them."""
     denoising_epochs: int = 50
     """Times that every scene is seen in the second stage of feature binding; 0: there is none."""
     denoising_lr: float = 2.5e-5
@@ -126,6 +130,11 @@ class Segment:
         return self.variant in BINDING
 
     @property
+    def pairs_by_cooccurrence(self) -> bool:
+        """Whether partners are found by how often classes meet."""
+        return self.variant in ("mixup-cm", "binding-cm")
+
+    @property
     def denoises(self) -> bool:
         """Whether there is a second stage."""
         return self.binds and self.denoising_epochs > 0
@@ -166,8 +175,10 @@ def recorded(config: Segment) -> dict[str, Any]:
 
 def build_model(config: Segment, classes: int) -> Model:
     """The model of a run, with fresh weights."""
-    make = feature_binding if config.binds else deeplab
-    return make(config.trunk, classes=classes, mean=config.mean, std=config.std)
+    common: dict[str, Any] = {"classes": classes, "mean": config.mean, "std": config.std}
+    if config.binds:
+        return feature_binding(config.trunk, binds=config.binding_head, **common)
+    return deeplab(config.trunk, **common)
 
 
 def trained(folder: Path, *, separation: bool = False) -> tuple[Run, Segment, Model]:

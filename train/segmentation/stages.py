@@ -54,7 +54,7 @@ class Bundles:
     """What a run is trained on."""
 
     data: str
-    cooccurrence: Path | None = None  # of binding-cm alone
+    cooccurrence: Path | None = None  # of binding-cm and mixup-cm alone
     clean: str | None = None  # scenes to denoise on: of binding-cc alone
 
 
@@ -121,7 +121,7 @@ def as_stored(batch: Batch, draws: Draws) -> Blended:
 
 def _check_named(config: Segment, bundles: Bundles) -> None:
     wanted = {
-        COOCCURRENCE: config.variant == "binding-cm",
+        COOCCURRENCE: config.pairs_by_cooccurrence,
         CLEAN: config.variant == "binding-cc" and config.denoises,
     }
     for name, is_wanted in wanted.items():

@@ -110,7 +110,7 @@ class Training:
     @classmethod
     def new(cls, config: Segment, stage: Stage, model: Model, ranks: Ranks) -> "Training":
         """At the first step."""
-        if isinstance(model, FeatureBinding):
+        if isinstance(model, FeatureBinding) and model.binding is not None:
             model.binding.requires_grad_(stage.number == 1)  # it binds what are two sources
         learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.SGD(

@@ -40,7 +40,7 @@ QUICK = Segment(
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
 )
-VARIANTS = ("baseline", "mixup", "cutmix", "binding-cm", "binding-cc")
+VARIANTS = ("baseline", "mixup", "mixup-cm", "cutmix", "binding-cm", "binding-cc")
 ALONE = Ranks(0, 1, torch.device("cpu"))
 RUNNING = Running(tensorboard=False, log_every=1, checkpoint_seconds=0.0)
 
@@ -95,11 +95,13 @@ def blends(folder: Path, *, side: int = SIDE, top: int | None = None) -> Path:
 def bundles(folder: Path) -> dict[str, Bundles]:
     """What each variant is trained on."""
     plain = Bundles(data=str(scenes(folder / "scenes")))
+    counted = replace(plain, cooccurrence=cooccurrence(folder / "cooccurrence"))
     return {
         "baseline": plain,
         "mixup": plain,
         "cutmix": plain,
-        "binding-cm": replace(plain, cooccurrence=cooccurrence(folder / "cooccurrence")),
+        "mixup-cm": counted,
+        "binding-cm": counted,
         "binding-cc": Bundles(data=str(blends(folder / "blends")), clean=plain.data),
     }
 

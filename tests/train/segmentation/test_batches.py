@@ -71,6 +71,14 @@ def test_partners_are_of_the_counts_that_were_given(places: dict[str, Bundles]) 
             assert scores[partner] == scores.max()
 
 
+def test_mixup_by_cooccurrence_has_the_blends_of_binding(places: dict[str, Bundles]) -> None:
+    given = places["binding-cm"]
+    both = (batches_of(of(name), given) for name in ("mixup-cm", "binding-cm"))
+    for (_, one), (_, other) in zip(*both, strict=True):
+        assert torch.equal(one.images, other.images) and torch.equal(one.parts, other.parts)
+        assert torch.equal(one.phantom_masks, other.phantom_masks)
+
+
 def test_stored_blends_are_taken_as_they_are(places: dict[str, Bundles]) -> None:
     given = places["binding-cc"]
     stored = stream(given.data, columns=("parts",))

@@ -27,6 +27,7 @@ from tests.train.segmentation.small import (
 )
 from train.metrics import read_metrics
 from train.pretrained import load_pretrained
+from train.segmentation.measure import count
 from train.segmentation.run import Segment, build_model, trained
 from train.segmentation.stages import Bundles, prepared
 from train.segmentation.training import Training, train_segmentation
@@ -78,6 +79,18 @@ def test_each_variant_learns(variant: str, places: dict[str, Bundles], tmp_path:
     _, config_read, model = trained(tmp_path / "run")
     assert config_read.variant == variant and not model.training
     assert isinstance(model, FeatureBinding) == variant.startswith("binding")
+
+
+def test_without_a_binding_head_two_answers_are_learned(
+    places: dict[str, Bundles], tmp_path: Path
+) -> None:
+    config, run = of("binding-cm", epochs=1, binding_head=False), tmp_path / "run"
+    train_segmentation(config, places["binding-cm"], run, running=RARE)
+    terms = [{name for name in line if name.startswith("loss_")} for line in steps(run)]
+    assert terms[0] == {"loss_target", "loss_phantom"}
+    assert terms[-1] == {"loss_target", "loss_penalty"}
+    counted = count(run, places["baseline"].data)
+    assert list(counted.answers) == ["target", "phantom"]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +168,7 @@ def test_the_second_stage_leaves_the_binding_head_as_it_is(whole: dict[str, Path
 def test_the_second_stage_does_not_train_the_binding_head(places: dict[str, Bundles]) -> None:
     config = of("binding-cm")
     model = build_model(config, 21)
-    assert isinstance(model, FeatureBinding)
+    assert isinstance(model, FeatureBinding) and model.binding is not None
     binding = {id(parameter) for parameter in model.binding.parameters()}
     for stage in prepared(config, places["binding-cm"], ALONE, RUNNING)[1]:
         (group,) = Training.new(config, stage, model, ALONE).optimizer.param_groups
