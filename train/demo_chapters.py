@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from models.cnn2graph import CNN2GraphConfig
 from models.similarity_graph import GraphConfig
 from train.report.intervals import interval
-from train.studies import cnn2graph_attention, mbsg_severity, snn_figures
-from train.studies.cnn2graph import trial
-from train.studies.snn import Robustness
+from train.studies.classifiers import Accuracies, Classifier, Classifiers, accuracy
+from train.studies.cnn2graph import attention
+from train.studies.cnn2graph.setting import trial
+from train.studies.mbsg import severity
+from train.studies.snn import figures
+from train.studies.snn.priors import Robustness
 from train.studies.study import Layout, Scale, Study
-from train.studies.trials import Results, Trial, Trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +37,21 @@ _MODELS = ("baseline", "MBSG (sum)")
 _GRAPH = GraphConfig(combine="sum", k=6)  # a tenth of a batch of 64: as many as a class has there
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Classifier]:
     """Two models of the study of severity, trained until they know the digits."""
     return [
         replace(one, config=replace(one.config, epochs=12, graph=_GRAPH))
-        for one in mbsg_severity.STUDY.trials(scale)
+        for one in severity.STUDY.trials(scale)
         if one.row in _MODELS
     ]
 
 
-def _present(results: Results) -> Layout:
+def _present(results: Accuracies) -> Layout:
     note = (
         "Classifiers of the 8 x 8 digits, without a similarity graph and with one, trained for 12"
         " epochs. Each corrupted digit is classified among 63 clean digits of the training split."
     )
-    return replace(mbsg_severity.STUDY.present(results), notes=(note,))
+    return replace(severity.STUDY.present(results), notes=(note,))
 
 
 def _accuracy(layout: Layout) -> str:
@@ -60,8 +62,8 @@ def _accuracy(layout: Layout) -> str:
     return f"accuracy on clean digits: {', '.join(clean)}"
 
 
-SEVERITY: Trials = replace(
-    mbsg_severity.STUDY, seeds={"smoke": 3}, trials=_trials, present=_present
+SEVERITY: Classifiers = replace(
+    severity.STUDY, seeds={"smoke": 3}, trials=_trials, present=_present
 )
 
 
@@ -71,7 +73,7 @@ def _present_priors(scale: Scale, found: Robustness) -> Layout:
         f" digits: {len(found.rows)} graphs, each in six initialisations. All were trained side by"
         " side, then attacked by the fast gradient sign method and by changing one pixel."
     )
-    whole = snn_figures.STUDY.present(scale, found)
+    whole = figures.STUDY.present(scale, found)
     shown = tuple(one for one in whole.figures if one.name in ("figure3-4", "figure5"))
     score = f"macro-F1 {100 * found.measure('macro_f1').mean():.1f} % in the mean"
     return replace(whole, figures=shown, notes=(note, f"{found.count} networks: {score}."))
@@ -80,7 +82,7 @@ def _present_priors(scale: Scale, found: Robustness) -> Layout:
 _BESIDE, _ALONE = "image and attention", "attention alone"
 
 
-def _attending(scale: Scale) -> list[Trial]:
+def _attending(scale: Scale) -> list[Classifier]:
     """A model that may use attention, and one that has nothing else; trained for long enough."""
     models = {_BESIDE: (12, CNN2GraphConfig()), _ALONE: (20, CNN2GraphConfig(own=False))}
     trials = [
@@ -89,22 +91,20 @@ def _attending(scale: Scale) -> list[Trial]:
     return [replace(one, config=replace(one.config, epochs=epochs)) for one, epochs in trials]
 
 
-def _present_attention(results: Results) -> Layout:
+def _present_attention(results: Accuracies) -> Layout:
     note = (
         "One digit of each class is its anchor, one learned vector its proxy. A CNN2Transformer was"
         " trained that classifies a digit by its own features and by what it attends to, and one"
         " that classifies it by the latter alone. The matrices show to whose proxies the test"
         " digits of each class attend, in the mean."
     )
-    accuracy = {cell: results.values(cell, "inductive") for cell in results.measured}
-    said = [f"{row} {interval(found).mean:.1f} %" for (row, _), found in accuracy.items() if found]
-    whole = cnn2graph_attention.PROXIES.present(results)
+    reached = {cell: accuracy(results, cell, "inductive") for cell in results.attempts}
+    said = [f"{row} {interval(found).mean:.1f} %" for (row, _), found in reached.items() if found]
+    whole = attention.PROXIES.present(results)
     return replace(whole, notes=(note, f"Accuracy on the test digits: {', '.join(said)}."))
 
 
-ATTENTION: Trials = replace(
-    cnn2graph_attention.PROXIES, trials=_attending, present=_present_attention
-)
+ATTENTION: Classifiers = replace(attention.PROXIES, trials=_attending, present=_present_attention)
 
 CHAPTERS = (
     Chapter(
@@ -116,7 +116,7 @@ CHAPTERS = (
     Chapter(
         name="attack",
         heading="Sparse networks from random graphs",
-        study=replace(snn_figures.STUDY, present=_present_priors),
+        study=replace(figures.STUDY, present=_present_priors),
         outcome=_last_note,
     ),
     Chapter(

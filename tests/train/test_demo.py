@@ -16,18 +16,18 @@ from tests.train.report.test_page import Parsed
 from train.demo import BUNDLE, demo
 from train.demo_chapters import ATTENTION, CHAPTERS, SEVERITY
 from train.report.cells import cells_of
+from train.studies.classifiers import Classifier, Classifiers
 from train.studies.study import Scale
-from train.studies.trials import Trial, Trials
 
 FEW = ("contrast", "brightness")
 
 
-def _barely_trained(study: Trials, scale: Scale) -> list[Trial]:
+def _barely_trained(study: Classifiers, scale: Scale) -> list[Classifier]:
     trials = study.trials(scale)
     return [replace(trial, config=replace(trial.config, epochs=1)) for trial in trials]
 
 
-def _quick(study: Trials) -> Trials:
+def _quick(study: Classifiers) -> Classifiers:
     return replace(study, seeds={"smoke": 1}, trials=partial(_barely_trained, study))
 
 

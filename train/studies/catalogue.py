@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping
 
-from train.studies import (
-    cnn2graph_attention,
-    cnn2graph_figure4,
-    cnn2graph_table1,
-    cnn2graph_table2,
-    cnn2graph_table3,
-    cnn2graph_table6,
-    mbsg_severity,
-    mbsg_table1,
-    mbsg_table2,
-    mbsg_table3,
-    snn_figures,
-    snn_table1,
-    snn_table2,
-)
+from train.studies.cnn2graph import attention as cnn2graph_attention
+from train.studies.cnn2graph import figure4 as cnn2graph_figure4
+from train.studies.cnn2graph import table1 as cnn2graph_table1
+from train.studies.cnn2graph import table2 as cnn2graph_table2
+from train.studies.cnn2graph import table3 as cnn2graph_table3
+from train.studies.cnn2graph import table6 as cnn2graph_table6
+from train.studies.mbsg import severity as mbsg_severity
+from train.studies.mbsg import table1 as mbsg_table1
+from train.studies.mbsg import table2 as mbsg_table2
+from train.studies.mbsg import table3 as mbsg_table3
+from train.studies.snn import figures as snn_figures
+from train.studies.snn import table1 as snn_table1
+from train.studies.snn import table2 as snn_table2
 from train.studies.study import Study
 
 STUDIES: Mapping[str, Study] = {

@@ -1,87 +1,81 @@
-"""Studies that train classifiers and measure each on bundles: a row and a column for each model."""
+"""Studies that train models, and measure each on bundles: a row and a column for each model."""
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from train.classify.evaluate import Evaluate, Measured, evaluate
-from train.classify.run import Classify, recorded
-from train.classify.training import train
 from train.studies.bundles import Bundled, built, missing, not_at_hand
 from train.studies.study import Findings, Layout, Line, Place, Scale
 
 Cell: TypeAlias = tuple[str, str]  # row and column
+M = TypeVar("M")  # what is measured of a model at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """A model of a study: trained once for each seed, and measured after that.
+class Attempt(Generic[M]):
+    """A model that was trained with one seed, and what was measured of it."""
 
-    `row` and `column` are where its numbers stand in a table; no two trials share both.
-    """
+    run: Path
+    measured: Sequence[M]
+    lines: Sequence[Mapping[str, Any]]
+    """The same as plain numbers by their names, the same names in each."""
 
-    row: str
-    column: str
-    config: Classify  # its seed is replaced
-    data: Bundled  # to train on
-    tests: tuple[tuple[Bundled, Evaluate], ...]  # to measure on
-    anchors: Bundled | None = None  # its recipe's seed is replaced
 
-    @property
-    def cell(self) -> Cell:
-        """Where its numbers stand."""
-        return self.row, self.column
+class Trial(Protocol[M]):
+    """A model of a study: trained once for each seed, and measured after that."""
 
     @property
-    def bundles(self) -> tuple[Bundled, ...]:
-        """Every bundle that it reads, whatever the seed."""
-        return self.data, *(bundle for bundle, _ in self.tests)
+    def row(self) -> str:
+        """Where its numbers stand in a table."""
+
+    @property
+    def column(self) -> str:
+        """And in which column; no two trials share both."""
+
+    @property
+    def bundles(self) -> Sequence[Bundled]:
+        """Every bundle that it reads, whatever the seed; the last is one that it is measured on."""
+
+    def attempt(self, seed: int, folders: Mapping[Bundled, Path], place: Place) -> Attempt[M]:
+        """Train and measure one seed, as far as that was not done before.
+
+        `folders` has at least `bundles`.
+        """
+
+
+T = TypeVar("T", bound=Trial[Any])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
-    """What the trials measured: for each, the measurements of each seed that was run."""
+class Results(Generic[M]):
+    """What the trials measured: for each, what came of each seed that was run."""
 
     scale: Scale
-    measured: Mapping[Cell, Sequence[Sequence[Measured]]]
-    runs: Mapping[Cell, Sequence[Path]]
-    """The folders of a trial's runs."""
+    attempts: Mapping[Cell, Sequence[Attempt[M]]]
     tests: Mapping[Cell, Path]
-    """The first bundle that a trial is measured on."""
+    """A bundle that a trial is measured on."""
 
-    def values(
-        self, trial: Cell, setting: str, corruption: str = "clean", severity: float = 0
-    ) -> tuple[float, ...]:
-        """The accuracy of a trial (row, column) for each seed, in percent; none if it was not run.
+    def measured(self, cell: Cell) -> list[Sequence[M]]:
+        """The measurements of each seed of a trial; none if it was not run."""
+        return [attempt.measured for attempt in self.attempts.get(cell, ())]
 
-        A cell that was measured twice counts once.
-        """
-        wanted = setting, corruption, severity
-        found = []
-        for seed in self.measured.get(trial, ()):
-            cells = {(one.setting, one.corruption, one.severity): one.accuracy for one in seed}
-            if wanted in cells:
-                found.append(cells[wanted])
-        return tuple(found)
-
-    def severities(self, corruption: str) -> tuple[float, ...]:
-        """The severities at which a corruption was measured, rising."""
-        of_runs = (one for seeds in self.measured.values() for seed in seeds for one in seed)
-        return tuple(sorted({one.severity for one in of_runs if one.corruption == corruption}))
+    @property
+    def first_runs(self) -> dict[Cell, Path]:
+        """The folder of the first run of each trial."""
+        return {cell: attempts[0].run for cell, attempts in self.attempts.items() if attempts}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trials:
+class Trials(Generic[T, M]):
     """A study that says which models are trained and measured at each scale, and lays that out."""
 
     title: str
     paper: str
     seeds: Mapping[Scale, int]  # runs of each trial
-    trials: Callable[[Scale], Sequence[Trial]]
-    present: Callable[[Results], Layout]
+    trials: Callable[[Scale], Sequence[T]]
+    present: Callable[[Results[M]], Layout]
 
     def carry_out(
         self, scale: Scale, place: Place, *, seeds: int | None = None
@@ -92,23 +86,23 @@ class Trials:
         first seed before any has its second, so a study that is stopped has a table to show.
         """
         ready = self._ready(scale, place)
-        needed = dict.fromkeys(bundle for trial in ready for bundle in trial.bundles)
+        needed = dict.fromkeys(bundle for trial in ready.values() for bundle in trial.bundles)
         folders = {bundle: built(bundle, place) for bundle in needed}
-        tests = {trial.cell: folders[trial.tests[0][0]] for trial in ready}
-        measured: dict[Cell, list[list[Measured]]] = {trial.cell: [] for trial in ready}
-        runs: dict[Cell, list[Path]] = {trial.cell: [] for trial in ready}
-        lines: list[Line] = []
+        tests = {cell: folders[trial.bundles[-1]] for cell, trial in ready.items()}
+        attempts: dict[Cell, list[Attempt[M]]] = {cell: [] for cell in ready}
+        lines: list[Mapping[str, Any]] = []
         for seed in range(seeds or self.seeds[scale]):
-            for trial in ready:
-                run, found = attempt(trial, seed, folders, place)
-                measured[trial.cell].append(found)
-                runs[trial.cell].append(run)
-                lines += [_line(trial, seed, run.name, one) for one in found]
-            results = Results(scale=scale, measured=measured, runs=runs, tests=tests)
-            layout = self.present(results)
-            yield Findings(layout=layout, heading=_HEADING, lines=tuple(lines))
+            for (row, column), trial in ready.items():
+                begin = perf_counter()
+                found = trial.attempt(seed, folders, place)
+                place.say(f"{row}, {column}, seed {seed}: {perf_counter() - begin:.1f} s")
+                attempts[row, column].append(found)
+                which = {"row": row, "column": column, "seed": seed, "run": found.run.name}
+                lines += [{**which, **line} for line in found.lines]
+            layout = self.present(Results(scale=scale, attempts=attempts, tests=tests))
+            yield Findings(layout=layout, heading=tuple(lines[0]), lines=_texts(lines))
 
-    def _ready(self, scale: Scale, place: Place) -> list[Trial]:
+    def _ready(self, scale: Scale, place: Place) -> dict[Cell, T]:
         """The trials whose data is at hand.
 
         Raises:
@@ -121,53 +115,8 @@ class Trials:
             raise not_at_hand(lacking, self.paper, scale)
         if lacking:
             place.say(f"left out: what reads {', '.join(lacking)}, as no source of it is given")
-        return ready
+        return {(trial.row, trial.column): trial for trial in ready}
 
 
-def attempt(
-    trial: Trial, seed: int, folders: Mapping[Bundled, Path], place: Place
-) -> tuple[Path, list[Measured]]:
-    """Train and measure one seed of a trial, as far as that was not done before. -> its run."""
-    weights = place.weights.get(trial.config.encoder)
-    config = replace(trial.config, seed=seed, weights=weights)
-    data, anchors = folders[trial.data], _anchors(trial, seed, place)
-    folder = run_folder(config, data, anchors, place)
-    named = None if anchors is None else str(anchors)
-    options: dict[str, Any] = {"anchors": named, "report": place.report}
-    begin = perf_counter()
-    train(config, str(data), folder, running=place.running, **options)
-    options |= {"context": str(data), "device": place.running.device}
-    measured = []
-    for bundle, how in trial.tests:
-        measured += evaluate(folder, str(folders[bundle]), how=how, **options)
-    place.say(f"{trial.row}, {trial.column}, seed {seed}: {perf_counter() - begin:.1f} s")
-    return folder, measured
-
-
-def _anchors(trial: Trial, seed: int, place: Place) -> Path | None:
-    """The anchors of a seed."""
-    if trial.anchors is None:
-        return None
-    return built(replace(trial.anchors, recipe=replace(trial.anchors.recipe, seed=seed)), place)
-
-
-def run_folder(config: Classify, data: Path, anchors: Path | None, place: Place) -> Path:
-    """Where a run lies: other studies that want the same find it there."""
-    words = config.encoder, config.head, f"seed{config.seed}"
-    bundles = [data.name] if anchors is None else [data.name, anchors.name]
-    return place.run("-".join(words), recorded(config), *bundles)
-
-
-_HEADING = (
-    "row",
-    "column",
-    "seed",
-    "run",
-    *(field.name for field in dataclasses.fields(Measured)),
-    "accuracy",
-)
-
-
-def _line(trial: Trial, seed: int, run: str, one: Measured) -> Line:
-    values = (*dataclasses.astuple(one), one.accuracy)
-    return trial.row, trial.column, str(seed), run, *map(str, values)
+def _texts(lines: Iterable[Mapping[str, Any]]) -> tuple[Line, ...]:
+    return tuple(tuple(map(str, line.values())) for line in lines)

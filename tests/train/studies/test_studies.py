@@ -14,12 +14,17 @@ from train.report.grid import Grid
 from train.report.page import shown
 from train.studies.bundles import missing
 from train.studies.catalogue import STUDIES
+from train.studies.classifiers import Classifier, Classifiers
 from train.studies.conduct import conduct
 from train.studies.study import Layout, Scale
 from train.studies.trials import Trials
 
 ROOT = Path(__file__).parents[3]
-TRIALS = {name: study for name, study in STUDIES.items() if isinstance(study, Trials)}
+TRIALS: dict[str, Classifiers] = {
+    name: study
+    for name, study in STUDIES.items()
+    if isinstance(study, Trials) and isinstance(study.trials("smoke")[0], Classifier)
+}
 
 
 def cells_of(grid: Grid) -> Iterator[tuple[str, str]]:

@@ -1,15 +1,16 @@
 """Table 3: images that are classified by what they hear from anchors and proxies alone."""
 
 from models.cnn2graph import CNN2GraphConfig
-from train.studies.cnn2graph import AUTHORS, GNN, KINDS, TRANSFORMER, accuracies, trial
+from train.studies.classifiers import Accuracies, Classifier
+from train.studies.cnn2graph.setting import AUTHORS, GNN, KINDS, TRANSFORMER, accuracies, trial
 from train.studies.study import Layout, Scale
-from train.studies.trials import Results, Trial, Trials
+from train.studies.trials import Trials
 
 _DATA = ("cifar10", "svhn", "cifar100")
 _PAPER = {GNN: (96.21, 96.49, 79.63), TRANSFORMER: (96.82, 97.10, 81.49)}
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Classifier]:
     return [
         trial(
             scale,
@@ -24,7 +25,7 @@ def _trials(scale: Scale) -> list[Trial]:
     ]
 
 
-def _present(results: Results) -> Layout:
+def _present(results: Accuracies) -> Layout:
     return accuracies(results, _PAPER, *_DATA)
 
 

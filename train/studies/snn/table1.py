@@ -1,6 +1,6 @@
 """Table 1: how robustness goes together with properties of the random graph that is the prior."""
 
-from train.studies.snn import (
+from train.studies.snn.priors import (
     AUTHORS,
     DENSITY,
     ECCENTRICITY,

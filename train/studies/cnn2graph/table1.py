@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from models.cnn2graph import CNN2GraphConfig, Kind
-from train.studies.cnn2graph import AUTHORS, accuracies, backbones, trial
+from train.studies.classifiers import Accuracies, Classifier
+from train.studies.cnn2graph.setting import AUTHORS, accuracies, backbones, trial
 from train.studies.study import Layout, Scale
-from train.studies.trials import Results, Trial, Trials
+from train.studies.trials import Trials
 
 _PAPER = {
     "ResNet18, mean": (92.64,),
@@ -16,7 +17,7 @@ _PAPER = {
 _KINDS: Mapping[str, Kind] = {"mean": "mean", "max": "max"}
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Classifier]:
     return [
         trial(
             scale,
@@ -30,7 +31,7 @@ def _trials(scale: Scale) -> list[Trial]:
     ]
 
 
-def _present(results: Results) -> Layout:
+def _present(results: Accuracies) -> Layout:
     return accuracies(results, _PAPER, "cifar10")
 
 

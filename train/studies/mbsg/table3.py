@@ -7,9 +7,10 @@ The paper does not say which learning rate goes with which batch size. Ours is i
 from dataclasses import replace
 
 from train.classify.run import Classify
-from train.studies.mbsg import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
+from train.studies.classifiers import Accuracies, Classifier
+from train.studies.mbsg.setting import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
 from train.studies.study import Layout, Scale
-from train.studies.trials import Results, Trial, Trials
+from train.studies.trials import Trials
 
 _PAPER = {
     "MBSG (dropfeat)": (94.34, 94.88, 95.10, 95.24, 95.28),
@@ -18,7 +19,7 @@ _PAPER = {
 _SIZES = (32, 64, 128, 256, 512)
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Classifier]:
     return [
         ablation_trial(scale, row, f"B={size}", _config(scale, row, size))
         for row in DROPFEAT
@@ -36,7 +37,7 @@ def _config(scale: Scale, row: str, size: int) -> Classify:
     )
 
 
-def _present(results: Results) -> Layout:
+def _present(results: Accuracies) -> Layout:
     title = "accuracy (%) by batch size, inductive"
     return ablation(results, title, _PAPER, *(f"B={size}" for size in _SIZES))
 

@@ -16,8 +16,8 @@ from train.classify.run import Classify
 from train.report.grid import Grid
 from train.studies import bundles
 from train.studies.bundles import Bundled
+from train.studies.classifiers import Accuracies, Classifier, accuracy
 from train.studies.study import Layout, Scale
-from train.studies.trials import Results, Trial
 
 BASELINE = "baseline"
 VARIANTS: Mapping[str, GraphConfig | None] = {
@@ -80,9 +80,9 @@ def notes(scale: Scale) -> tuple[str, ...]:
     return () if scale == "full" else (f"{measured} in batches of {config.batch_size}; {paper}.",)
 
 
-def ablation_trial(scale: Scale, row: str, column: str, config: Classify) -> Trial:
+def ablation_trial(scale: Scale, row: str, column: str, config: Classify) -> Classifier:
     """A model of Table 2 or 3: trained on CIFAR-10, measured on mini-batches of test images."""
-    return Trial(
+    return Classifier(
         row=row,
         column=column,
         config=config,
@@ -92,14 +92,14 @@ def ablation_trial(scale: Scale, row: str, column: str, config: Classify) -> Tri
 
 
 def ablation(
-    results: Results, title: str, paper: Mapping[str, Sequence[float]], *columns: str
+    results: Accuracies, title: str, paper: Mapping[str, Sequence[float]], *columns: str
 ) -> Layout:
     """Table 2 or 3: its rows of numbers, beside ours."""
     cells = [(row, column) for row in paper for column in columns]
     numbers = [number for row in paper.values() for number in row]
     grid = Grid(
         title=title,
-        values={cell: results.values(cell, "inductive") for cell in cells},
+        values={cell: accuracy(results, cell, "inductive") for cell in cells},
         rows=tuple(paper),
         columns=columns,
         paper=dict(zip(cells, numbers, strict=True)),

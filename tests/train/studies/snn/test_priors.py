@@ -9,15 +9,22 @@ from scipy import stats
 
 from artifacts.errors import RunError
 from tests.train.studies.places import place_in, rows_of
-from train.studies import snn_figures, snn_table1, snn_table2
+from train.studies.catalogue import STUDIES
 from train.studies.conduct import conduct
-from train.studies.snn import ECCENTRICITY, MEASURES, PARAMETERS, PROPERTIES, SETTINGS, Priors
+from train.studies.snn.priors import (
+    ECCENTRICITY,
+    MEASURES,
+    PARAMETERS,
+    PROPERTIES,
+    SETTINGS,
+    Priors,
+)
 from train.studies.study import Layout, Scale
 
 
 @pytest.fixture(scope="module")
 def table1(out: Path) -> Layout:
-    return conduct("snn-table1", snn_table1.STUDY, "smoke", place_in(out, []))
+    return conduct("snn-table1", STUDIES["snn-table1"], "smoke", place_in(out, []))
 
 
 def test_there_is_a_network_for_each_graph_and_initialisation(table1: Layout, out: Path) -> None:
@@ -78,7 +85,7 @@ def test_the_papers_table_is_beside_ours(table1: Layout) -> None:
 
 def test_the_figures_are_drawn_from_the_same_networks(table1: Layout, out: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("sparse-*/networks/*")}
-    layout = conduct("snn-figures", snn_figures.STUDY, "smoke", place_in(out, []))
+    layout = conduct("snn-figures", STUDIES["snn-figures"], "smoke", place_in(out, []))
     after = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("sparse-*/networks/*")}
     assert before and before == after
     names = [figure.name for figure in layout.figures]
@@ -91,7 +98,7 @@ def test_the_figures_are_drawn_from_the_same_networks(table1: Layout, out: Path)
 
 
 def test_the_reference_is_attacked_after_each_step(out: Path) -> None:
-    layout = conduct("snn-table2", snn_table2.STUDY, "smoke", place_in(out, []))
+    layout = conduct("snn-table2", STUDIES["snn-table2"], "smoke", place_in(out, []))
     lines = rows_of(out / "snn-table2-smoke" / "measured.csv")
     assert len(lines) == 5 * 2  # steps 0 to 4 of two prunings
     parameters = [float(line[PARAMETERS]) for line in lines]
@@ -102,7 +109,9 @@ def test_the_reference_is_attacked_after_each_step(out: Path) -> None:
     assert layout.grids[0].paper[ECCENTRICITY, "one pixel error rate"] == -0.34
 
 
-@pytest.mark.parametrize("study", [snn_table1.STUDY, snn_figures.STUDY, snn_table2.STUDY])
+@pytest.mark.parametrize(
+    "study", [STUDIES["snn-table1"], STUDIES["snn-figures"], STUDIES["snn-table2"]]
+)
 @pytest.mark.parametrize("scale", ["small", "full"])
 def test_without_data_nothing_begins(study: Priors, scale: Scale, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"--sources mnist:PATH"):

@@ -1,9 +1,10 @@
 """Table 6: accuracy on CIFAR-10 by the number of proxies and of anchors of each class."""
 
 from models.cnn2graph import CNN2GraphConfig
-from train.studies.cnn2graph import AUTHORS, accuracies, trial
+from train.studies.classifiers import Accuracies, Classifier
+from train.studies.cnn2graph.setting import AUTHORS, accuracies, trial
 from train.studies.study import Layout, Scale
-from train.studies.trials import Results, Trial, Trials
+from train.studies.trials import Trials
 
 _COUNTS = (1, 3, 5)
 _PAPER = {
@@ -14,7 +15,7 @@ _PAPER = {
 _COLUMNS = ("1 anchor", "3 anchors", "5 anchors")
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Classifier]:
     return [
         trial(
             scale,
@@ -29,7 +30,7 @@ def _trials(scale: Scale) -> list[Trial]:
     ]
 
 
-def _present(results: Results) -> Layout:
+def _present(results: Accuracies) -> Layout:
     return accuracies(results, _PAPER, *_COLUMNS)
 
 

@@ -15,14 +15,15 @@ from train.classify.attention import analyse
 from train.plots.matrix import Matrix
 from train.report.grid import Grid
 from train.runs import read_run
-from train.studies.cnn2graph import AUTHORS, KINDS, TRANSFORMER, notes, trial
+from train.studies.classifiers import Accuracies, Classifier
+from train.studies.cnn2graph.setting import AUTHORS, KINDS, TRANSFORMER, notes, trial
 from train.studies.study import Figure, Layout, Scale
-from train.studies.trials import Results, Trial, Trials
+from train.studies.trials import Trials
 
 Side: TypeAlias = Literal["proxies", "anchors"]
 
 
-def _to_proxies(scale: Scale) -> list[Trial]:
+def _to_proxies(scale: Scale) -> list[Classifier]:
     return [
         trial(scale, row, data, CNN2GraphConfig(kind=kind), data=data, backbone="ResNet34")
         for data in (("cifar100", "svhn") if scale == "full" else ("cifar10",))
@@ -30,18 +31,18 @@ def _to_proxies(scale: Scale) -> list[Trial]:
     ]
 
 
-def _to_anchors(scale: Scale) -> list[Trial]:
+def _to_anchors(scale: Scale) -> list[Classifier]:
     head, data = CNN2GraphConfig(), "cifar10"
     return [trial(scale, TRANSFORMER, data, head, backbone="ResNet34", per_class=3)]
 
 
-def _present(side: Side, results: Results) -> Layout:
+def _present(side: Side, results: Accuracies) -> Layout:
     """The attention of each trial's first run, and how much of it goes to the image's own class."""
     panels, own = [], {}
-    for cell, runs in results.runs.items():
-        found = analyse(runs[0], str(results.tests[cell]))
+    for cell, run in results.first_runs.items():
+        found = analyse(run, str(results.tests[cell]))
         matrix = found.proxy_attention if side == "proxies" else found.anchor_attention
-        names = read_run(runs[0]).classes
+        names = read_run(run).classes
         panels.append(_panel(f"{cell[0]}, {cell[1]}", side, matrix, names))
         own[cell] = (100 * matrix.diagonal().nanmean().item(),)
     grid = Grid(

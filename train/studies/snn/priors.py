@@ -27,7 +27,7 @@ from train.runs import to_record
 from train.sparse.run import Sparse
 from train.sparse.training import train_sparse
 from train.studies.bundles import DIGITS, Bundled, built, clean, missing, not_at_hand
-from train.studies.correlation import Coefficient, Correlation, correlations
+from train.studies.snn.correlation import Coefficient, Correlation, correlations
 from train.studies.study import Findings, Layout, Place, Scale
 
 Floats: TypeAlias = NDArray[np.float64]

@@ -15,7 +15,7 @@ from train.pruning.training import train_prune
 from train.robustness.attack import attack
 from train.runs import to_record
 from train.studies.bundles import Bundled, built
-from train.studies.snn import (
+from train.studies.snn.priors import (
     AUTHORS,
     DENSITY,
     ECCENTRICITY,

@@ -9,8 +9,8 @@ from artifacts.bundle import open_bundle
 from train.plots.boxes import Boxes
 from train.plots.scatter import Scatter
 from train.report.graph_figures import distributions
-from train.studies.correlation import correlation, mean_of_rest, without_outliers
-from train.studies.snn import (
+from train.studies.snn.correlation import correlation, mean_of_rest, without_outliers
+from train.studies.snn.priors import (
     AUTHORS,
     DENSITY,
     MEASURES,

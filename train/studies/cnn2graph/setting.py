@@ -17,8 +17,8 @@ from train.classify.evaluate import Evaluate
 from train.classify.run import Classify, Encoder
 from train.report.grid import Grid
 from train.studies.bundles import DIGITS, Bundled, clean
+from train.studies.classifiers import Accuracies, Classifier, accuracy
 from train.studies.study import Layout, Scale
-from train.studies.trials import Results, Trial
 
 AUTHORS = "Trivedy & Latecki 2023"
 BASELINE, GNN, TRANSFORMER = "baseline", "CNN2GNN", "CNN2Transformer"
@@ -81,12 +81,12 @@ def trial(
     data: str = "cifar10",
     backbone: str = "ResNet18",
     per_class: int = 1,
-) -> Trial:
+) -> Classifier:
     """A model of a table; without a head, the baseline."""
     config = setting(scale, head, data=data, backbone=backbone)
     name = DIGITS if scale == "smoke" else data
     anchors = Bundled(dataset=name, recipe=Anchors(per_class=per_class))
-    return Trial(
+    return Classifier(
         row=row,
         column=column,
         config=config,
@@ -120,14 +120,14 @@ def backbones(scale: Scale) -> tuple[str, ...]:
 
 
 def accuracies(
-    results: Results, paper: Mapping[str, Sequence[float | str]], *columns: str
+    results: Accuracies, paper: Mapping[str, Sequence[float | str]], *columns: str
 ) -> Layout:
     """A table of accuracies: its rows of numbers, beside ours."""
     cells = [(row, column) for row in paper for column in columns]
     numbers = [number for row in paper.values() for number in row]
     grid = Grid(
         title="accuracy (%)",
-        values={cell: results.values(cell, "inductive") for cell in cells},
+        values={cell: accuracy(results, cell, "inductive") for cell in cells},
         rows=tuple(paper),
         columns=columns,
         paper=dict(zip(cells, numbers, strict=True)),

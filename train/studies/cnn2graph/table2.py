@@ -1,7 +1,8 @@
 """Table 2: accuracy of the baseline, CNN2GNN and CNN2Transformer on five datasets."""
 
 from models.cnn2graph import CNN2GraphConfig
-from train.studies.cnn2graph import (
+from train.studies.classifiers import Accuracies, Classifier
+from train.studies.cnn2graph.setting import (
     AUTHORS,
     BASELINE,
     GNN,
@@ -12,7 +13,7 @@ from train.studies.cnn2graph import (
     trial,
 )
 from train.studies.study import Layout, Scale
-from train.studies.trials import Results, Trial, Trials
+from train.studies.trials import Trials
 
 _DATA = ("cifar10", "cifar100", "stl10", "svhn", "imagenet")
 _PAPER = {
@@ -38,7 +39,7 @@ _PAPER = {
 _HEADS = {BASELINE: None, **{name: CNN2GraphConfig(kind=kind) for name, kind in KINDS.items()}}
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Classifier]:
     return [
         trial(scale, f"{backbone} {name}", data, head, data=data, backbone=backbone)
         for data in (_DATA if scale == "full" else _DATA[:1])
@@ -47,7 +48,7 @@ def _trials(scale: Scale) -> list[Trial]:
     ]
 
 
-def _present(results: Results) -> Layout:
+def _present(results: Accuracies) -> Layout:
     return accuracies(results, _PAPER, *_DATA)
 
 

@@ -13,9 +13,10 @@ from train.classify.evaluate import Evaluate
 from train.plots.curves import Curve, Curves
 from train.report.grid import Grid
 from train.studies.bundles import Bundled
-from train.studies.mbsg import BASELINE, VARIANTS, clean, dataset, notes, setting
+from train.studies.classifiers import Accuracies, Classifier, accuracy, severities
+from train.studies.mbsg.setting import BASELINE, VARIANTS, clean, dataset, notes, setting
 from train.studies.study import Figure, Layout, Scale
-from train.studies.trials import Results, Trial, Trials
+from train.studies.trials import Trials
 
 _NOISE = (0.04, 0.08, 0.12, 0.16, 0.2, 0.24)
 _BLUR = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -33,7 +34,7 @@ _NAMES = {"noise": "gaussian_noise_sigma", "blur": "gaussian_blur_sigma"}
 _COLUMN = "accuracy"
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Classifier]:
     tests = []
     for kind, sigmas in _SIGMAS[scale].items():
         recipe = Corrupted(corruptions=(_NAMES[kind],), sigmas=sigmas)
@@ -41,7 +42,7 @@ def _trials(scale: Scale) -> list[Trial]:
         how = Evaluate(settings=("transductive",), corruptions=wanted, images=_IMAGES[scale])
         tests.append((Bundled(dataset=dataset(scale), recipe=recipe), how))
     return [
-        Trial(
+        Classifier(
             row=name,
             column=_COLUMN,
             config=setting(scale, graph),
@@ -52,14 +53,14 @@ def _trials(scale: Scale) -> list[Trial]:
     ]
 
 
-def _present(results: Results) -> Layout:
-    names = tuple(name for name in VARIANTS if (name, _COLUMN) in results.measured)
+def _present(results: Accuracies) -> Layout:
+    names = tuple(name for name in VARIANTS if (name, _COLUMN) in results.attempts)
     grids, panels = [], []
     for kind, corruption in _NAMES.items():
-        sigmas = (0.0, *results.severities(corruption))
+        sigmas = (0.0, *severities(results, corruption))
         cells = {sigma: (corruption if sigma else "clean", sigma) for sigma in sigmas}
         values = {
-            (name, sigma): results.values((name, _COLUMN), "transductive", *cell)
+            (name, sigma): accuracy(results, (name, _COLUMN), "transductive", *cell)
             for name in names
             for sigma, cell in cells.items()
         }

@@ -6,9 +6,10 @@ k = 256 of a batch of 256 means all others, 255: a node is no neighbour of its o
 from dataclasses import replace
 
 from models.similarity_graph import GraphConfig
-from train.studies.mbsg import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
+from train.studies.classifiers import Accuracies, Classifier
+from train.studies.mbsg.setting import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
 from train.studies.study import Layout, Scale
-from train.studies.trials import Results, Trial, Trials
+from train.studies.trials import Trials
 
 _PAPER = {
     "MBSG (dropfeat)": (94.44, 94.91, 95.10, 95.24, 95.22, 95.02, 94.11, 92.88),
@@ -17,7 +18,7 @@ _PAPER = {
 _K = (0, 4, 8, 16, 32, 64, 128, 256)
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Classifier]:
     return [
         ablation_trial(scale, row, f"k={k}", setting(scale, _graph(row, k)))
         for row in DROPFEAT
@@ -29,7 +30,7 @@ def _graph(row: str, k: int) -> GraphConfig:
     return replace(VARIANTS[row] or GraphConfig(), k=k)
 
 
-def _present(results: Results) -> Layout:
+def _present(results: Accuracies) -> Layout:
     title = "accuracy (%) by number of neighbours, inductive"
     return ablation(results, title, _PAPER, *(f"k={k}" for k in _K))
 

@@ -19,9 +19,10 @@ from train.plots.curves import Curve, Curves
 from train.plots.scatter import Scatter
 from train.report.grid import Grid
 from train.runs import read_run
-from train.studies.cnn2graph import AUTHORS, notes, setting, trial
+from train.studies.classifiers import Accuracies, Classifier, accuracy
+from train.studies.cnn2graph.setting import AUTHORS, notes, setting, trial
 from train.studies.study import Figure, Layout, Scale
-from train.studies.trials import Results, Trial, Trials
+from train.studies.trials import Trials
 
 _START, _MIDDLE, _END = "after 1 epoch", "halfway", "at the end"
 _ALL, _CROSS_ENTROPIES = "all seven losses", "cross-entropies alone"
@@ -35,7 +36,7 @@ _SEPARATION = {
 }
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Classifier]:
     epochs = setting(scale, None).epochs
     moments = {_START: 1, _MIDDLE: max(1, epochs // 2), _END: epochs}
     alone = LossWeights(at=0, pt=0, ap=0, p=0)
@@ -44,13 +45,13 @@ def _trials(scale: Scale) -> list[Trial]:
     return [*found, replace(last, config=replace(last.config, loss_weights=alone))]
 
 
-def _trial(scale: Scale, row: str, column: str, epochs: int) -> Trial:
+def _trial(scale: Scale, row: str, column: str, epochs: int) -> Classifier:
     made = trial(scale, row, column, CNN2GraphConfig(), backbone="ResNet34")
     return replace(made, config=replace(made.config, epochs=epochs, milestones=(), warmup=0.0))
 
 
-def _present(results: Results) -> Layout:
-    runs = {cell: of_seeds[0] for cell, of_seeds in results.runs.items()}
+def _present(results: Accuracies) -> Layout:
+    runs = results.first_runs
     found = {
         cell: analyse(run, str(results.tests[cell]), sample=_IMAGES) for cell, run in runs.items()
     }
@@ -73,15 +74,15 @@ def _present(results: Results) -> Layout:
         corner="trained with",
         decimals=3,
     )
-    accuracy = Grid(
+    reached = Grid(
         title="accuracy (%)",
-        values={cell: results.values(cell, "inductive") for cell in runs},
+        values={cell: accuracy(results, cell, "inductive") for cell in runs},
         rows=(_ALL, _CROSS_ENTROPIES),
         columns=(_START, _MIDDLE, _END),
         corner="trained with",
     )
     figure = Figure(name="figure", panels=(*maps, _losses(read_metrics(runs[_ALL, _END]))))
-    return Layout(grids=(grid, accuracy), figures=(figure,), notes=notes(results.scale))
+    return Layout(grids=(grid, reached), figures=(figure,), notes=notes(results.scale))
 
 
 def _map(title: str, found: Analysis, classes: Sequence[str]) -> Scatter:

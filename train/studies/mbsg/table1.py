@@ -5,9 +5,10 @@ from dataclasses import replace
 from train.classify.evaluate import Evaluate
 from train.classify.run import Classify
 from train.report.grid import Grid
-from train.studies.mbsg import BASELINE, VARIANTS, clean, notes, setting
+from train.studies.classifiers import Accuracies, Classifier, accuracy
+from train.studies.mbsg.setting import BASELINE, VARIANTS, clean, notes, setting
 from train.studies.study import Layout, Scale
-from train.studies.trials import Results, Trial, Trials
+from train.studies.trials import Trials
 
 _K = {"cifar10": 16, "cifar100": 4, "mit67": 4}  # neighbours
 _SETTINGS = ("inductive", "transductive")
@@ -56,9 +57,9 @@ _PAPER = {  # inductive and transductive of each dataset in turn
 }
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Classifier]:
     return [
-        Trial(
+        Classifier(
             row=name,
             column=data,
             config=_config(scale, data, name),
@@ -78,10 +79,10 @@ def _config(scale: Scale, data: str, name: str) -> Classify:
     return replace(config, mean=(), std=()) if data == "mit67" else config  # measured
 
 
-def _present(results: Results) -> Layout:
+def _present(results: Accuracies) -> Layout:
     columns = {f"{data} {setting}": (data, setting) for data in _K for setting in _SETTINGS}
     values = {
-        (name, column): results.values((name, data), setting)
+        (name, column): accuracy(results, (name, data), setting)
         for name in VARIANTS
         for column, (data, setting) in columns.items()
     }

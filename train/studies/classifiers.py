@@ -1,0 +1,93 @@
+"""Classifiers as the trials of a study."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from train.classify.evaluate import Evaluate, Measured, evaluate
+from train.classify.run import Classify, recorded
+from train.classify.training import train
+from train.studies.bundles import Bundled, built
+from train.studies.study import Place
+from train.studies.trials import Attempt, Cell, Results, Trials
+
+Accuracies: TypeAlias = Results[Measured]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A classifier of a study; see `train.studies.trials.Trial`."""
+
+    row: str
+    column: str
+    config: Classify  # its seed is replaced
+    data: Bundled  # to train on
+    tests: tuple[tuple[Bundled, Evaluate], ...]  # to measure on
+    anchors: Bundled | None = None  # its recipe's seed is replaced
+
+    @property
+    def bundles(self) -> tuple[Bundled, ...]:
+        """What is trained on, and what is measured on; the anchors hang on the seed."""
+        return self.data, *(bundle for bundle, _ in self.tests)
+
+    def attempt(
+        self, seed: int, folders: Mapping[Bundled, Path], place: Place
+    ) -> Attempt[Measured]:
+        """Train and measure one seed, as far as that was not done before."""
+        config = replace(self.config, seed=seed, weights=place.weights.get(self.config.encoder))
+        data, anchors = folders[self.data], self._anchors(seed, place)
+        run = run_folder(config, data, anchors, place)
+        named = None if anchors is None else str(anchors)
+        options: dict[str, Any] = {"anchors": named, "report": place.report}
+        train(config, str(data), run, running=place.running, **options)
+        options |= {"context": str(data), "device": place.running.device}
+        measured = []
+        for bundle, how in self.tests:
+            measured += evaluate(run, str(folders[bundle]), how=how, **options)
+        lines = [{**dataclasses.asdict(one), "accuracy": one.accuracy} for one in measured]
+        return Attempt(run=run, measured=measured, lines=lines)
+
+    def _anchors(self, seed: int, place: Place) -> Path | None:
+        """The anchors of a seed."""
+        if self.anchors is None:
+            return None
+        recipe = replace(self.anchors.recipe, seed=seed)
+        return built(replace(self.anchors, recipe=recipe), place)
+
+
+Classifiers: TypeAlias = Trials[Classifier, Measured]
+
+
+def run_folder(config: Classify, data: Path, anchors: Path | None, place: Place) -> Path:
+    """Where a run lies: other studies that want the same find it there."""
+    words = config.encoder, config.head, f"seed{config.seed}"
+    bundles = [data.name] if anchors is None else [data.name, anchors.name]
+    return place.run("-".join(words), recorded(config), *bundles)
+
+
+def accuracy(
+    results: Accuracies,
+    cell: Cell,
+    setting: str,
+    corruption: str = "clean",
+    severity: float = 0,
+) -> tuple[float, ...]:
+    """The accuracy of a trial (row, column) for each seed, in percent; none if it was not run.
+
+    What was measured twice counts once.
+    """
+    wanted = setting, corruption, severity
+    found = []
+    for seed in results.measured(cell):
+        cells = {(one.setting, one.corruption, one.severity): one.accuracy for one in seed}
+        if wanted in cells:
+            found.append(cells[wanted])
+    return tuple(found)
+
+
+def severities(results: Accuracies, corruption: str) -> tuple[float, ...]:
+    """The severities at which a corruption was measured, rising."""
+    of_runs = (one for cell in results.attempts for seed in results.measured(cell) for one in seed)
+    return tuple(sorted({one.severity for one in of_runs if one.corruption == corruption}))
