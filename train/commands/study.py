@@ -9,6 +9,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
 from artifacts.errors import RunError
 from models.classifier import ENCODERS
+from models.deeplab import TRUNKS
 from train.report.grid import as_text
 from train.running import Bar, Running
 from train.studies.catalogue import STUDIES
@@ -37,7 +38,8 @@ def study_command(bar: Bar) -> Callable[..., int]:
             scale: smoke: embedded digits, seconds. small: real data, for a CPU. full: the paper's
                 setting, for a GPU.
             sources: Where datasets are: KIND:PATH, or NAME=KIND:PATH where a study calls it NAME.
-            weights: Files of weights that encoders begin with: ENCODER=PATH.
+            weights: Files of weights that encoders and trunks begin with: ENCODER=PATH, the trunks
+                as imagenet-resnet50 and imagenet-resnet101.
             out: Where bundles, runs and results go.
             seeds: Runs of each model; default: as many as the study says.
         """
@@ -84,12 +86,14 @@ def files(weights: tuple[str, ...]) -> dict[str, str]:
     Raises:
         RunError: one is not ENCODER=PATH, or there is no such encoder.
     """
+    trunks = (f"imagenet-{trunk}" for trunk in TRUNKS if trunk.startswith("resnet"))
+    known = [*(name for name in ENCODERS if name.startswith("imagenet-")), *trunks]
     found = {}
     for one in weights:
         encoder, equals, path = one.partition("=")
         if not equals or not path:
             raise RunError(f"the weights {one!r} are not ENCODER=PATH")
-        if encoder not in ENCODERS:
-            raise RunError(f"there is no encoder {encoder!r}; there are {', '.join(ENCODERS)}")
+        if encoder not in known:
+            raise RunError(f"{encoder!r} begins with no weights; there are {', '.join(known)}")
         found[encoder] = path
     return found

@@ -1,5 +1,6 @@
 """The bundles that studies read: built where they are not there, and shared by all studies."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def built(bundled: Bundled, place: Place) -> Path:
     spec = None if name is None else place.sources.get(name, name)
     recipe, split = to_record(bundled.recipe), bundled.recipe.split
     source = open_source(spec, split=split, reads=bundled.recipe.reads)
-    words = (name or NO_SOURCE).replace(":", ""), split, digest(recipe)
+    words = re.sub(r"\W+", "-", name or NO_SOURCE).strip("-"), split, digest(recipe)
     folder = place.out / "bundles" / "-".join(words)
     build(bundled.recipe, source, folder, report=place.report)
     return folder

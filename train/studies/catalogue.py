@@ -12,6 +12,14 @@ from train.studies.mbsg import severity as mbsg_severity
 from train.studies.mbsg import table1 as mbsg_table1
 from train.studies.mbsg import table2 as mbsg_table2
 from train.studies.mbsg import table3 as mbsg_table3
+from train.studies.segmix import figure5 as segmix_figure5
+from train.studies.segmix import table1 as segmix_table1
+from train.studies.segmix import table3 as segmix_table3
+from train.studies.segmix import table4 as segmix_table4
+from train.studies.segmix import table7 as segmix_table7
+from train.studies.segmix import table8 as segmix_table8
+from train.studies.segmix import table9 as segmix_table9
+from train.studies.segmix import table10 as segmix_table10
 from train.studies.snn import figures as snn_figures
 from train.studies.snn import table1 as snn_table1
 from train.studies.snn import table2 as snn_table2
@@ -29,6 +37,14 @@ STUDIES: Mapping[str, Study] = {
     "mbsg-table1": mbsg_table1.STUDY,
     "mbsg-table2": mbsg_table2.STUDY,
     "mbsg-table3": mbsg_table3.STUDY,
+    "segmix-table1": segmix_table1.STUDY,
+    "segmix-table3": segmix_table3.STUDY,
+    "segmix-table4": segmix_table4.STUDY,
+    "segmix-table7": segmix_table7.STUDY,
+    "segmix-table8": segmix_table8.STUDY,
+    "segmix-table9": segmix_table9.STUDY,
+    "segmix-table10": segmix_table10.STUDY,
+    "segmix-figure5": segmix_figure5.STUDY,
     "snn-figures": snn_figures.STUDY,
     "snn-table1": snn_table1.STUDY,
     "snn-table2": snn_table2.STUDY,

@@ -3,8 +3,8 @@
 bundles/…         every bundle that a study needed; studies share them
 runs/…            every run, named after what decides it; studies share them too
 NAME-SCALE/       table.csv (mean, intervals, and single seeds) and other tables, a picture and the
-                  numbers in it for each figure, measured.csv (every number behind all that),
-                  report.html
+                  numbers in it for each figure, other pictures, measured.csv (every number behind
+                  all that), report.html
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from train.plots.figure import panels_csv, plot
 from train.plots.style import WIDTH
 from train.report.grid import as_csv, as_table
 from train.report.intervals import csv_text
-from train.report.page import Picture, Section, write_page
+from train.report.page import Picture, Section, picture, write_page
 from train.studies.study import Figure, Findings, Layout, Place, Scale, Study
 
 
@@ -45,9 +45,11 @@ def write(folder: Path, study: Study, scale: Scale, findings: Findings) -> None:
         lines = [table.headings, *(tuple(map(str, row)) for row in table.rows)]
         files[f"{name}.csv"] = csv_text(lines).encode()
     section = section_of(f"{study.paper}, at scale {scale}", layout)
-    for figure, picture in zip(layout.figures, section.pictures, strict=True):
+    for figure in layout.figures:
         files[f"{figure.name}.csv"] = panels_csv(figure.panels).encode()
-        files[f"{figure.name}.png"] = picture.png
+    names = (*(figure.name for figure in layout.figures), *layout.pictures)
+    for name, shown in zip(names, section.pictures, strict=True):
+        files[f"{name}.png"] = shown.png
     for name, data in files.items():
         with whole_file(folder / name) as file:
             file.write(data)
@@ -60,9 +62,15 @@ def section_of(heading: str, layout: Layout) -> Section:
         heading,
         prose=layout.notes,
         tables=(*map(as_table, layout.grids), *layout.tables.values()),
-        pictures=tuple(_picture(figure, heading) for figure in layout.figures),
+        pictures=(
+            *(_plotted(figure, heading) for figure in layout.figures),
+            *(
+                picture(image, density=1, description=f"{heading}: {name}")
+                for name, image in layout.pictures.items()
+            ),
+        ),
     )
 
 
-def _picture(figure: Figure, heading: str) -> Picture:
+def _plotted(figure: Figure, heading: str) -> Picture:
     return Picture(plot(figure.panels, columns=figure.columns), WIDTH, f"{heading}: {figure.name}")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
+from PIL import Image
+
 from train.plots.figure import Panel
 from train.report.grid import Grid
 from train.report.page import Table
@@ -50,12 +52,14 @@ class Figure:
 class Layout:
     """What a study shows, and what a reader has to know of it.
 
-    Grids are tables of numbers, ours beside the paper's; tables are of anything else.
+    Grids are tables of numbers, ours beside the paper's; tables are of anything else, and figures
+    are drawn from numbers; pictures are not.
     """
 
     grids: tuple[Grid, ...] = ()
     tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)  # by the name of the file
     figures: tuple[Figure, ...] = ()
+    pictures: Mapping[str, Image.Image] = dataclasses.field(default_factory=dict)  # likewise
     notes: tuple[str, ...] = ()
 
 

@@ -1,0 +1,68 @@
+"""The two kinds of tables of SegMix: of all scenes with every trunk, and of subsets with one."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from train.studies.segmix.network import Ious, Network, Networks
+from train.studies.segmix.setting import (
+    AUTHORS,
+    METHODS,
+    RES101,
+    SMALL,
+    Method,
+    networks,
+    trunks_of,
+)
+from train.studies.segmix.tables import Column, notes, table
+from train.studies.study import Layout, Scale
+
+
+def by_trunk(
+    title: str,
+    number: str,
+    *,
+    methods: Mapping[str, Method],
+    trunks: Sequence[str],
+    paper: Mapping[str, Sequence[float]],
+) -> Networks:
+    """The study of a table with a trunk in each column; the paper has a number for each of them."""
+
+    def trials(scale: Scale) -> list[Network]:
+        return networks(scale, methods, trunks)
+
+    def present(results: Ious) -> Layout:
+        columns = {trunk: Column(trunk=trunk) for trunk in (*trunks, SMALL)}
+        grid = table(results, "mean IoU (%) on the val split", methods, columns, paper)
+        return Layout(grids=(grid,), notes=notes(results))
+
+    return _study(title, number, trials, present)
+
+
+def on_subsets(title: str, number: str, layout: Callable[[Ious, str], Layout]) -> Networks:
+    """The study of a table or a figure with a subset in each column, of the deepest trunk alone.
+
+    `layout` is given what was measured, and the trunk's column of it.
+    """
+
+    def trials(scale: Scale) -> list[Network]:
+        return networks(scale, METHODS, (RES101,))
+
+    def present(results: Ious) -> Layout:
+        (trunk,) = trunks_of(results.scale, (RES101,))
+        return layout(results, trunk)
+
+    return _study(title, number, trials, present)
+
+
+def _study(
+    title: str,
+    number: str,
+    trials: Callable[[Scale], Sequence[Network]],
+    present: Callable[[Ious], Layout],
+) -> Networks:
+    return Networks(
+        title=title,
+        paper=f"{AUTHORS}, {number}",
+        seeds={"smoke": 1, "small": 1, "full": 1},
+        trials=trials,
+        present=present,
+    )

@@ -1,0 +1,124 @@
+"""Networks of segmentation as the trials of a study."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from train.runs import read_run
+from train.segmentation.evaluate import evaluate_segmentation
+from train.segmentation.measure import Measure, Measured
+from train.segmentation.run import Segment, recorded
+from train.segmentation.stages import Bundles
+from train.segmentation.training import train_segmentation
+from train.studies.bundles import Bundled, built
+from train.studies.study import Place
+from train.studies.trials import Attempt, Cell, Results, Trials
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The bundles that networks are trained and measured on."""
+
+    scenes: Bundled  # to train on
+    blends: Bundled  # of these scenes, by category
+    cooccurrence: Bundled  # of their classes
+    subsets: Bundled  # of what is measured on; its recipe's co-occurrence is the one above
+    test: Bundled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """How well one of a network's answers does on a subset of the scenes."""
+
+    subset: str
+    measured: Measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network of a study; see `train.studies.trials.Trial`."""
+
+    row: str
+    column: str
+    config: Segment  # its seed and weights are replaced
+    data: Data
+    separation: bool = False  # measured as it is before denoising
+
+    @property
+    def bundles(self) -> tuple[Bundled, ...]:
+        """What is trained on, what subsets hang on, and what is measured on."""
+        read = [self.data.cooccurrence, self.data.test]
+        if self.config.variant == "binding-cc":
+            read.insert(0, self.data.blends)
+        if self._reads_scenes:
+            read.insert(0, self.data.scenes)
+        return tuple(read)
+
+    def attempt(self, seed: int, folders: Mapping[Bundled, Path], place: Place) -> Attempt[Reached]:
+        """Train and measure one seed, as far as that was not done before."""
+        config = replace(self.config, seed=seed, weights=place.weights.get(self._imagenet))
+        read = [folders[one].name for one in self.bundles[:-1]]
+        named = f"{config.trunk}-{config.variant}-seed{seed}"
+        run = place.run(named, recorded(config), *read)
+        options: dict[str, Any] = {"report": place.report}
+        train_segmentation(config, self._given(folders), run, running=place.running, **options)
+        recipe = replace(self.data.subsets.recipe, cooccurrence=folders[self.data.cooccurrence])
+        found = evaluate_segmentation(
+            run,
+            str(folders[self.data.test]),
+            how=Measure(separation=self.separation),
+            subsets=built(replace(self.data.subsets, recipe=recipe), place),
+            device=place.running.device,
+            **options,
+        )
+        measured = [
+            Reached(subset=name, measured=one) for name, answers in found.items() for one in answers
+        ]
+        classes = read_run(run).classes
+        return Attempt(run=run, measured=measured, lines=[_line(one, classes) for one in measured])
+
+    @property
+    def _imagenet(self) -> str:
+        return f"imagenet-{self.config.trunk}"
+
+    def _given(self, folders: Mapping[Bundled, Path]) -> Bundles:
+        """What a run is trained on."""
+        scenes = str(folders[self.data.scenes]) if self._reads_scenes else None
+        if self.config.variant == "binding-cc":
+            return Bundles(data=str(folders[self.data.blends]), clean=scenes)
+        assert scenes is not None
+        counts = folders[self.data.cooccurrence] if self.config.pairs_by_cooccurrence else None
+        return Bundles(data=scenes, cooccurrence=counts)
+
+    @property
+    def _reads_scenes(self) -> bool:
+        return self.config.variant != "binding-cc" or self.config.denoises
+
+
+Ious: TypeAlias = Results[Reached]
+Networks: TypeAlias = Trials[Network, Reached]
+Part: TypeAlias = Callable[[Measured], float]  # of what was measured, one number in [0, 1]
+
+
+def percents(results: Ious, cell: Cell, answer: str, subset: str, part: Part) -> tuple[float, ...]:
+    """A number of a trial (row, column) for each seed, in percent; none if there is none."""
+    found = [
+        100 * part(one.measured)
+        for seed in results.measured(cell)
+        for one in seed
+        if (one.subset, one.measured.answer) == (subset, answer)
+    ]
+    return tuple(value for value in found if value == value)
+
+
+def _line(one: Reached, classes: tuple[str, ...]) -> dict[str, Any]:
+    measured = one.measured
+    return {
+        "subset": one.subset,
+        "answer": measured.answer,
+        "scenes": measured.scenes,
+        "mean_iou": measured.mean_iou,
+        "occurring_iou": measured.occurring_iou,
+        **dict(zip(classes, measured.classes, strict=True)),
+    }

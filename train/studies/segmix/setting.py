@@ -1,0 +1,164 @@
+"""What the studies of SegMix share: data, networks and settings.
+
+Islam et al., *SegMix: Co-occurrence Driven Mixup for Semantic Segmentation and Adversarial
+Robustness* (2021).
+
+`full` is the paper's setting: Pascal VOC 2012, crops of 513 pixels, ImageNet's trunks. `small` is
+VOC for a CPU: smaller crops of smaller scenes, and a trunk of four convolutions that begins with
+nothing. `smoke` is drawn shapes, and shows that everything fits together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from builders.cooccurrence import Cooccurrence
+from builders.scenes import Scenes
+from builders.segmix import SegMix
+from builders.subsets import Subsets
+from train.segmentation.run import BINDING, Segment, Trunk, Variant
+from train.studies.bundles import Bundled
+from train.studies.segmix.network import Data, Network
+from train.studies.study import Scale
+
+AUTHORS = "Islam et al. 2021"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A row of a table: how its networks are trained, and when they are measured."""
+
+    variant: Variant
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Of the configuration, other than the setting's."""
+    separation: bool = False
+    """Measured before denoising."""
+
+    @property
+    def reported(self) -> str:
+        """The answer that the paper's number is set beside: see `train.studies.segmix.tables`."""
+        if self.variant in BINDING and self.separation and self.fields.get("binding_head", True):
+            return "bound"
+        return "target"
+
+
+BASELINE, MIXUP, CUTMIX = "DeepLabv3", "+ Mixup", "+ CutMix"
+CC, CM = "+ Binding-CC", "+ Binding-CM"
+METHODS: Mapping[str, Method] = {
+    BASELINE: Method(variant="baseline"),
+    MIXUP: Method(variant="mixup"),
+    CUTMIX: Method(variant="cutmix"),
+    CC: Method(variant="binding-cc"),
+    CM: Method(variant="binding-cm"),
+}
+RES50, RES101, SMALL = "ResNet-50", "ResNet-101", "small trunk"
+_TRUNKS: Mapping[str, Trunk] = {RES50: "resnet50", RES101: "resnet101", SMALL: "small"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How the networks of a scale are trained, and what on."""
+
+    dataset: str
+    train: str  # split
+    network: Segment
+    blends: int  # for Binding-CC
+    blend_epochs: int  # that it sees them
+    subsets: Subsets
+
+    @property
+    def data(self) -> Data:
+        """Every bundle."""
+        network = self.network
+        blends = SegMix(
+            split=self.train,
+            form="virtual",
+            limit=self.blends,
+            crop=network.crop,
+            scale=network.scale,
+            fill=network.fill,
+        )
+        return Data(
+            scenes=Bundled(dataset=self.dataset, recipe=Scenes(split=self.train)),
+            blends=Bundled(dataset=self.dataset, recipe=blends),
+            cooccurrence=Bundled(dataset=self.dataset, recipe=Cooccurrence(split=self.train)),
+            subsets=Bundled(dataset=self.dataset, recipe=self.subsets),
+            test=Bundled(dataset=self.dataset, recipe=Scenes(split=self.subsets.split)),
+        )
+
+
+SETTINGS: Mapping[Scale, Setting] = {
+    "smoke": Setting(
+        dataset="shapes:24?size=48",
+        train="train",
+        network=Segment(
+            trunk="small",
+            crop=40,
+            batch_size=8,
+            epochs=2,
+            lr=0.02,
+            denoising_epochs=1,
+            denoising_lr=0.005,
+        ),
+        blends=24,
+        blend_epochs=2,
+        subsets=Subsets(
+            companion="blue_disc",
+            partners=("yellow_cross", "blue_triangle", "blue_cross"),
+            thresholds=(8, 4, 2),
+        ),
+    ),
+    "small": Setting(
+        dataset="voc2012",
+        train="train_aug",
+        network=Segment(
+            trunk="small",
+            crop=193,
+            scale=(0.5, 1.0),
+            batch_size=8,
+            epochs=30,
+            lr=0.02,
+            denoising_epochs=10,
+            denoising_lr=0.002,
+        ),
+        blends=2_500,
+        blend_epochs=3,
+        subsets=Subsets(),
+    ),
+    "full": Setting(
+        dataset="voc2012",
+        train="train_aug",
+        network=Segment(),
+        blends=105_820,
+        blend_epochs=5,
+        subsets=Subsets(),
+    ),
+}
+
+
+def trunks_of(scale: Scale, papers: Sequence[str]) -> tuple[str, ...]:
+    """The trunks of a scale, where the paper has these."""
+    return tuple(papers) if scale == "full" else (SMALL,)
+
+
+def networks(scale: Scale, methods: Mapping[str, Method], papers: Sequence[str]) -> list[Network]:
+    """Every method with each of the trunks of a scale."""
+    return [
+        _network(SETTINGS[scale], row, method, trunk)
+        for trunk in trunks_of(scale, papers)
+        for row, method in methods.items()
+    ]
+
+
+def _network(setting: Setting, row: str, method: Method, trunk: str) -> Network:
+    config = replace(setting.network, trunk=_TRUNKS[trunk], variant=method.variant)
+    if method.variant == "binding-cc":
+        config = replace(config, epochs=setting.blend_epochs)
+    config = replace(config, **method.fields)
+    return Network(
+        row=row,
+        column=trunk,
+        config=config,
+        data=setting.data,
+        separation=method.separation and config.denoises,
+    )
