@@ -227,52 +227,46 @@ def _build_commands() -> dict[str, Callable[..., int]]:
     return {kind: _build_command(recipe) for kind, recipe in RECIPES.items()}
 
 
-def _train_commands() -> dict[str, Callable[..., int]]:
-    """Train a model on a bundle, or go on with a run that was stopped."""
-    from train.commands.train import train_commands
+def _later(summary: str, module: str, name: str) -> Callable[[], Any]:
+    """What imports a module and has a function of it make a command, or several."""
 
-    return train_commands(_progress)
+    def make() -> Any:
+        return getattr(importlib.import_module(module), name)(_progress)
 
-
-def _evaluate_command() -> Callable[..., int]:
-    """Measure trained models on every cell of a bundle, with intervals over runs."""
-    from train.commands.measure import evaluate_command
-
-    return evaluate_command(_progress)
-
-
-def _attack_command() -> Callable[..., int]:
-    """Attack trained sparse networks: how often, how surely and how easily they are fooled."""
-    from train.commands.measure import attack_command
-
-    return attack_command(_progress)
-
-
-def _features_command() -> Callable[..., int]:
-    """Write the features of a bundle's images, from the encoder of a run, as a bundle."""
-    from train.commands.features import feature_command
-
-    return feature_command(_progress)
-
-
-def _study_command() -> Callable[..., int]:
-    """Carry out a table or a figure of a paper: our numbers beside the paper's."""
-    from train.commands.study import study_command
-
-    return study_command(_progress)
+    make.__doc__ = summary
+    return make
 
 
 _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options are slow to import
     "build": _build_commands,
-    "train": _train_commands,
-    "evaluate": _evaluate_command,
-    "attack": _attack_command,
-    "features": _features_command,
-    "study": _study_command,
+    "train": _later(
+        "Train a model on a bundle, or go on with a run that was stopped.",
+        *("train.commands.train", "train_commands"),
+    ),
+    "evaluate": _later(
+        "Measure trained models on every cell of a bundle, with intervals over runs.",
+        *("train.commands.measure", "evaluate_command"),
+    ),
+    "attack": _later(
+        "Attack trained sparse networks: how often, how surely and how easily they are fooled.",
+        *("train.commands.measure", "attack_command"),
+    ),
+    "panels": _later(
+        "Show what networks of segmentation make of scenes, side by side, in one picture.",
+        *("train.commands.panels", "panels_command"),
+    ),
+    "features": _later(
+        "Write the features of a bundle's images, from the encoder of a run, as a bundle.",
+        *("train.commands.features", "feature_command"),
+    ),
+    "study": _later(
+        "Carry out a table or a figure of a paper: our numbers beside the paper's.",
+        *("train.commands.study", "study_command"),
+    ),
 }
 _ORDER = (
     *("sources", "build", "verify", "rebuild", "show"),
-    *("train", "evaluate", "attack", "features", "study", "demo"),
+    *("train", "evaluate", "attack", "panels", "features", "study", "demo"),
 )
 
 

@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from artifacts.errors import RunError
+
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Report: TypeAlias = Callable[[int, int], None]  # what is done, and of how much
 Bar: TypeAlias = Callable[[str], AbstractContextManager[Report | None]]  # of progress, by unit
@@ -32,8 +34,15 @@ class Running:
 
 
 def best_device(name: str | None) -> torch.device:
-    """The device of this name; without one, a GPU where there is one."""
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The device of this name; without one, a GPU where there is one.
+
+    Raises:
+        RunError: no device has this name.
+    """
+    try:
+        return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise RunError(f"there is no device {name!r}: cpu, cuda and cuda:1 are some") from error
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:

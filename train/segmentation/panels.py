@@ -5,7 +5,9 @@ square in their middle. Pictures of a folder, which nobody has labelled, are sho
 as the crops at most.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,21 +15,67 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from artifacts.errors import BundleError, RunError
 from artifacts.masks import voc_palette
-from loaders.stream import stream
+from loaders.stream import Stream, stream
+from train.report.printable import printable
 from train.report.sheet import Band, Line, Tile, draw
-from train.running import best_device
+from train.running import Report, best_device
 from train.segmentation.measure import Predictor, centred
-from train.segmentation.run import trained
-from train.segmentation.scenes import check_members
+from train.segmentation.run import Answer, Segment, trained
+from train.segmentation.scenes import check_ids, check_members
+from train.subset import rows_of
 
 SIDE = 240  # pixels that a picture has at most on the sheet, by its longer side
+MOST = 100  # lines of a sheet
 _MAX_PIXELS = 1 << 26
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
+_EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 Pixels: TypeAlias = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """A column of the sheet."""
+
+    name: str
+    predictor: Predictor
+    classes: tuple[str, ...]
+    answer: Answer  # which of its answers is shown
+    told: bool  # whether the heading says which
+
+    @property
+    def config(self) -> Segment:
+        """How it was trained."""
+        return self.predictor.config
+
+    @property
+    def heading(self) -> str:
+        """The answer comes first: what is too long is cut at its end."""
+        return f"{self.answer}: {self.name}" if self.told else self.name
+
+    def shown(self, images: Tensor) -> Image.Image:
+        """What it makes of an image. (1, 3, H, W) uint8."""
+        predicted = self.predictor.answers(images)[self.answer][0]
+        return _painted(predicted.to(torch.uint8).cpu().numpy())
+
+
+def some_keys(data: str, images: int) -> list[str]:
+    """The keys of so many scenes of a bundle, chosen at random once and for all, in its order.
+
+    They are the scenes that `Measure.images` chooses; all, where there are not as many.
+
+    Raises:
+        RunError: the bundle has no scenes, or nothing tells which image a sample shows.
+        BundleError: the bundle is damaged.
+    """
+    whole = stream(data, columns=())
+    check_members(whole, data, ("mask.png",), ())
+    keys = whole.index.rows.keys[rows_of(whole, images)].tolist()
+    return [key.decode(errors="surrogateescape") for key in keys]
 
 
 def scene_panels(
@@ -35,8 +83,9 @@ def scene_panels(
     data: str,
     keys: Sequence[str],
     *,
-    answer: str = "target",
+    answer: Answer = "target",
     device: str | None = None,
+    report: Report | None = None,
 ) -> Image.Image:
     """Some scenes of a bundle by their keys, a line each, beside what runs make of them.
 
@@ -44,112 +93,157 @@ def scene_panels(
         runs: folders of finished runs, by what is written above their column.
         data: the bundle of scenes: a folder, or an address.
         keys: of the scenes, in the order of the lines.
-        answer: which of a network's is shown, where it has several (see `Measured`).
+        answer: which of a network's is shown, where it has several (see `Measured`). If it is not
+            the target, headings begin with it, or with "target" where a network has no other.
         device: a GPU where there is one, unless it is named.
+        report: called with the lines that are done, and their number.
 
     Raises:
-        RunError: a run is not finished, crops of runs differ in size, or a scene is not there.
+        RunError: a run is not finished; crops or classes of runs or of the bundle differ; a scene
+            is not there or not in colour, or its mask has an id that is no class; or there are no
+            keys, or more than `MOST`.
         BundleError: the bundle is damaged, or lacks what is asked for.
     """
-    predictors = _predictors(runs, device)
-    first = next(iter(predictors.values())).config
-    whole = stream(data, columns=())
-    check_members(whole, data, ("mask.png",), ())
-    rows = {key.decode(): row for row, key in enumerate(whole.index.rows.keys.tolist())}
-    if lacking := [key for key in keys if key not in rows]:
-        raise RunError(f"{data} has no scene {lacking[0]}")
+    _check_lines(len(keys), data, "scenes")
+    networks = _networks(runs, answer, device)
+    scenes = _scenes(data, keys, networks[0].classes)
     lines = []
-    for key in keys:
-        batch = next(iter(stream(data, rows=[rows[key]], columns=())))
-        images, masks = centred(batch, first.crop, first.fill)
-        pixels = images[0].movedim(0, -1).numpy()
-        lines.append(
-            (
-                key,
-                [
-                    _photograph(pixels),
-                    _painted(masks[0].numpy()),
-                    *_shown(predictors, pixels, answer),
-                ],
-            )
-        )
-    return _sheet(["image", "ground truth", *runs], lines)
+    for key, batch in zip(keys, scenes, strict=True):
+        if len(batch["image"][0]) != 3:
+            raise RunError(f"{data} has an image that is not in colour")
+        check_ids(batch["mask"], len(networks[0].classes), scenes, batch["row"])
+        views = [centred(batch, one.config.crop, one.config.fill) for one in networks]
+        answers = [one.shown(images) for one, (images, _) in zip(networks, views, strict=True)]
+        images, masks = views[0]
+        truth = _painted(masks[0].numpy())
+        lines.append((key, [_photograph(images[0].movedim(0, -1).numpy()), truth, *answers]))
+        if report:
+            report(len(lines), len(keys))
+    return _sheet(["image", "ground truth", *(one.heading for one in networks)], lines)
 
 
 def picture_panels(
     runs: Mapping[str, Path],
     folder: Path,
     *,
-    answer: str = "target",
+    answer: Answer = "target",
     device: str | None = None,
+    report: Report | None = None,
 ) -> Image.Image:
     """The pictures of a folder, a line each, beside what runs make of them.
 
     They are JPEG or PNG files, for instance of objects out of their context; their names are
-    written beside them. The other arguments are those of `scene_panels`.
+    written beside them. Hidden files are none of them. The other arguments are those of
+    `scene_panels`.
 
     Raises:
-        RunError: a run is not finished, crops of runs differ in size, or there are no pictures.
+        RunError: a run is not finished, crops or classes of runs differ, or there are no pictures,
+            or more than `MOST`.
         BundleError: a picture cannot be read.
     """
-    predictors = _predictors(runs, device)
-    side = next(iter(predictors.values())).config.crop
-    lines = [
-        (name, [_photograph(pixels), *_shown(predictors, pixels, answer)])
-        for name, pixels in _pictures(folder, side)
-    ]
-    if not lines:
-        raise RunError(f"{folder} has no pictures: {', '.join(sorted(_SUFFIXES))} are known")
-    return _sheet(["image", *runs], lines)
+    paths = _pictures(folder)
+    _check_lines(len(paths), folder, "pictures")
+    networks = _networks(runs, answer, device)
+    side = networks[0].config.crop
+    lines = []
+    for path in paths:
+        pixels = _upright(path, side)
+        images = torch.from_numpy(pixels).movedim(-1, 0)[None]
+        shown = [_photograph(pixels), *(one.shown(images) for one in networks)]
+        lines.append((path.name, shown))
+        if report:
+            report(len(lines), len(paths))
+    return _sheet(["image", *(one.heading for one in networks)], lines)
 
 
-def _predictors(runs: Mapping[str, Path], device: str | None) -> dict[str, Predictor]:
-    where, found = best_device(device), {}
+def _check_lines(number: int, place: object, what: str) -> None:
+    if not number:
+        raise RunError(f"no {what} of {place} are named")
+    if number > MOST:
+        raise RunError(f"{number:,} {what} of {place} are too many: a sheet shows {MOST} at most")
+
+
+def _networks(runs: Mapping[str, Path], answer: Answer, device: str | None) -> list[_Network]:
+    """The networks of runs that can be shown side by side."""
+    where = best_device(device)
+    found: list[_Network] = []
     for name, folder in runs.items():
-        _, config, model = trained(folder)
-        found[name] = Predictor(model.to(where), config, where)
-    if len({predictor.config.crop for predictor in found.values()}) != 1:
-        raise RunError("networks are shown side by side that were trained on one size of crops")
+        run, config, model = trained(folder)
+        own = answer if answer in config.answers else "target"
+        predictor = Predictor(model.to(where), config, where)
+        network = _Network(name, predictor, run.classes, own, answer != "target")
+        first = found[0] if found else network
+        if config.crop != first.config.crop:
+            raise RunError(
+                f"{first.name} was trained on crops of {first.config.crop} pixels, {name} on"
+                f" {config.crop}: they are not shown side by side"
+            )
+        if run.classes != first.classes:
+            raise RunError(f"{name} was trained on other classes than {first.name}")
+        found.append(network)
     return found
 
 
-def _shown(
-    predictors: Mapping[str, Predictor], pixels: Pixels, answer: str
-) -> Iterator[Image.Image]:
-    """What each network makes of an image. (H, W, 3)."""
-    images = torch.from_numpy(pixels).movedim(-1, 0)[None]
-    for predictor in predictors.values():
-        answers = predictor.answers(images)
-        predicted = answers.get(answer, answers["target"])
-        yield _painted(predicted[0].to(torch.uint8).cpu().numpy())
+def _scenes(data: str, keys: Sequence[str], classes: tuple[str, ...]) -> Stream:
+    """Some scenes of a bundle in this order, one by one."""
+    whole = stream(data, columns=())
+    check_members(whole, data, ("mask.png",), ())
+    names = whole.manifest.identity.source.get("class_names") or ()
+    if tuple(map(str, names)) != classes:
+        raise RunError(f"{data} has other classes than the run was trained on")
+    places = {key: row for row, key in enumerate(whole.index.rows.keys.tolist())}
+    rows = [places.get(key.encode(errors="surrogateescape")) for key in keys]
+    if None in rows:
+        raise RunError(f"{data} has no scene {printable(keys[rows.index(None)])}")
+    return stream(data, rows=[row for row in rows if row is not None], batch_size=1, columns=())
 
 
-def _pictures(folder: Path, side: int) -> Iterator[tuple[str, Pixels]]:
-    """The pictures of a folder by name, in RGB, no larger than `side`."""
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder by name; what is hidden is not meant."""
     if not folder.is_dir():
         raise RunError(f"{folder} is no folder of pictures")
-    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES):
-        try:
-            with Image.open(path, formats=["JPEG", "PNG"]) as picture:
-                if picture.width * picture.height > _MAX_PIXELS:
-                    raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
-                upright = ImageOps.exif_transpose(picture).convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise BundleError(f"{path} is not a sound picture ({error})") from error
-        upright.thumbnail((side, side), Image.Resampling.LANCZOS)
-        yield path.name, np.array(upright)
+    files = (path for path in folder.iterdir() if not path.name.startswith("."))
+    if found := sorted(path for path in files if path.suffix.lower() in _SUFFIXES):
+        return found
+    raise RunError(f"{folder} has no pictures: {', '.join(sorted(_SUFFIXES))} are known")
+
+
+def _upright(path: Path, side: int) -> Pixels:
+    """A picture in RGB, no larger than `side`, turned as its camera was held. -> (H, W, 3)."""
+    try:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(path, formats=["JPEG", "PNG"]) as picture,
+        ):
+            if picture.width * picture.height > _MAX_PIXELS:
+                raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
+            if picture.mode not in _EIGHT_BITS:
+                raise ValueError(f"its mode is {picture.mode}, not eight bits a channel")
+            picture.load()
+            picture.info.pop("transparency", None)  # dropped anyway, but converting it may warn
+            upright = ImageOps.exif_transpose(picture).convert("RGB")
+    except Exception as error:  # a damaged file may lead a decoder to raise anything at all
+        raise BundleError(f"{path} is not a sound picture ({printable(error)})") from error
+    upright.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.array(upright)
 
 
 def _photograph(pixels: Pixels) -> Image.Image:
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return picture
+    return _fitted(Image.fromarray(pixels), Image.Resampling.LANCZOS)
 
 
 def _painted(ids: Pixels) -> Image.Image:
     """A mask in colours; ids are never mixed. (H, W)."""
-    picture = Image.fromarray(voc_palette()[ids])
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.NEAREST)
+    return _fitted(Image.fromarray(voc_palette()[ids]), Image.Resampling.NEAREST)
+
+
+def _fitted(picture: Image.Image, smoothing: Image.Resampling) -> Image.Image:
+    """Reduced to `SIDE`, or enlarged by whole pixels up to it."""
+    factor = SIDE // max(picture.size)
+    if factor > 1:
+        size = picture.width * factor, picture.height * factor
+        return picture.resize(size, Image.Resampling.NEAREST)
+    picture.thumbnail((SIDE, SIDE), smoothing)
     return picture
 
 

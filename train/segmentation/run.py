@@ -20,6 +20,7 @@ from train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
 
 Trunk: TypeAlias = Literal["resnet50", "resnet101", "small"]
 Variant: TypeAlias = Literal["baseline", "mixup", "mixup-cm", "cutmix", "binding-cc", "binding-cm"]
+Answer: TypeAlias = Literal["target", "bound", "phantom"]  # see train.segmentation.measure
 Model: TypeAlias = DeepLab | FeatureBinding
 
 WEIGHTS = "weights"  # what a run's record calls the file that its trunk began with
@@ -133,6 +134,13 @@ class Segment:
     def pairs_by_cooccurrence(self) -> bool:
         """Whether partners are found by how often classes meet."""
         return self.variant in ("mixup-cm", "binding-cm")
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """What the network says of a scene."""
+        if not self.binds:
+            return ("target",)
+        return ("target", "bound", "phantom") if self.binding_head else ("target", "phantom")
 
     @property
     def denoises(self) -> bool:

@@ -65,7 +65,7 @@ def section_of(heading: str, layout: Layout) -> Section:
         pictures=(
             *(_plotted(figure, heading) for figure in layout.figures),
             *(
-                picture(image, density=1, description=f"{heading}: {name}")
+                picture(image, density=2, description=f"{heading}: {name}")
                 for name, image in layout.pictures.items()
             ),
         ),

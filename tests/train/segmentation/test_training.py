@@ -28,6 +28,7 @@ from tests.train.segmentation.small import (
 from train.metrics import read_metrics
 from train.pretrained import load_pretrained
 from train.segmentation.measure import count
+from train.segmentation.panels import scene_panels
 from train.segmentation.run import Segment, build_model, trained
 from train.segmentation.stages import Bundles, prepared
 from train.segmentation.training import Training, train_segmentation
@@ -90,7 +91,12 @@ def test_without_a_binding_head_two_answers_are_learned(
     assert terms[0] == {"loss_target", "loss_phantom"}
     assert terms[-1] == {"loss_target", "loss_penalty"}
     counted = count(run, places["baseline"].data)
-    assert list(counted.answers) == ["target", "phantom"]
+    assert list(counted.answers) == list(config.answers) == ["target", "phantom"]
+    sheets = [
+        scene_panels({"run": run}, places["baseline"].data, ["train_000003"], answer=answer)
+        for answer in ("target", "bound")
+    ]
+    assert sheets[0].size == sheets[1].size  # there is none, so the target is shown, and said to be
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from train.studies.segmix.setting import (
     AUTHORS,
     METHODS,
     RES101,
+    SETTINGS,
     SMALL,
     Method,
     networks,
@@ -27,7 +28,7 @@ def by_trunk(
     """The study of a table with a trunk in each column; the paper has a number for each of them."""
 
     def trials(scale: Scale) -> list[Network]:
-        return networks(scale, methods, trunks)
+        return networks(SETTINGS[scale], methods, trunks_of(scale, trunks))
 
     def present(results: Ious) -> Layout:
         columns = {trunk: Column(trunk=trunk) for trunk in (*trunks, SMALL)}
@@ -44,7 +45,7 @@ def on_subsets(title: str, number: str, layout: Callable[[Ious, str], Layout]) -
     """
 
     def trials(scale: Scale) -> list[Network]:
-        return networks(scale, METHODS, (RES101,))
+        return networks(SETTINGS[scale], METHODS, trunks_of(scale, (RES101,)))
 
     def present(results: Ious) -> Layout:
         (trunk,) = trunks_of(results.scale, (RES101,))

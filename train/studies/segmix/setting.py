@@ -141,12 +141,12 @@ def trunks_of(scale: Scale, papers: Sequence[str]) -> tuple[str, ...]:
     return tuple(papers) if scale == "full" else (SMALL,)
 
 
-def networks(scale: Scale, methods: Mapping[str, Method], papers: Sequence[str]) -> list[Network]:
-    """Every method with each of the trunks of a scale."""
+def networks(
+    setting: Setting, methods: Mapping[str, Method], trunks: Sequence[str]
+) -> list[Network]:
+    """Every method with each of the trunks."""
     return [
-        _network(SETTINGS[scale], row, method, trunk)
-        for trunk in trunks_of(scale, papers)
-        for row, method in methods.items()
+        _network(setting, row, method, trunk) for trunk in trunks for row, method in methods.items()
     ]
 
 

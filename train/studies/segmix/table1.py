@@ -1,18 +1,19 @@
-"""Table 1: mean IoU of the baseline, Mixup, CutMix and both kinds of feature binding."""
+"""Table 1: mean IoU of the baseline, Mixup, CutMix and both kinds of feature binding.
 
+Some scenes are shown beside what the networks make of them, as in the paper's Figure 3.
+"""
+
+from dataclasses import replace
+
+from train.segmentation.panels import scene_panels, some_keys
 from train.studies.segmix.kinds import by_trunk
-from train.studies.segmix.setting import (
-    BASELINE,
-    CC,
-    CM,
-    CUTMIX,
-    METHODS,
-    MIXUP,
-    RES50,
-    RES101,
-)
+from train.studies.segmix.network import Ious
+from train.studies.segmix.setting import BASELINE, CC, CM, CUTMIX, METHODS, MIXUP, RES50, RES101
+from train.studies.study import Layout
 
-STUDY = by_trunk(
+_SCENES = 6  # that are shown
+
+_TABLE = by_trunk(
     "Segmentation with blended images and feature binding",
     "Table 1",
     methods=METHODS,
@@ -25,3 +26,14 @@ STUDY = by_trunk(
         CM: (76.2, 78.9),
     },
 )
+
+
+def _present(results: Ious) -> Layout:
+    *_, (_, deepest) = results.attempts
+    runs = {row: run for (row, trunk), run in results.first_runs.items() if trunk == deepest}
+    data = str(results.tests[BASELINE, deepest])
+    panels = scene_panels(runs, data, some_keys(data, _SCENES))
+    return replace(_TABLE.present(results), pictures={"panels": panels})
+
+
+STUDY = replace(_TABLE, present=_present)

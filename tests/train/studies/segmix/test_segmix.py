@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from artifacts.bundle import open_bundle
 from artifacts.errors import RunError
@@ -77,6 +78,14 @@ def every_number(layout: Layout) -> Iterator[tuple[str, str, float]]:
     for (row, column), values in layout.grids[0].values.items():
         for value in values:
             yield row, column, value
+
+
+def test_scenes_are_shown_beside_the_answers(layouts: dict[str, Layout], out: Path) -> None:
+    sheet = layouts["segmix-table1"].pictures["panels"]
+    with Image.open(out / "segmix-table1-smoke" / "panels.png") as written:
+        assert written.size == sheet.size and written.tobytes() == sheet.tobytes()
+    page = (out / "segmix-table1-smoke" / "report.html").read_text()
+    assert page.count("data:image/png") == 1
 
 
 @pytest.mark.parametrize("name", [f"segmix-table{n}" for n in (1, 7, 8, 9, 10)])

@@ -1,0 +1,15 @@
+"""Where a run computes."""
+
+import pytest
+import torch
+
+from artifacts.errors import RunError
+from train.running import best_device
+
+
+def test_a_device_has_a_name_that_torch_knows() -> None:
+    assert best_device("cpu") == torch.device("cpu")
+    assert best_device("cuda:1") == torch.device("cuda", 1)
+    assert best_device(None).type in ("cpu", "cuda")
+    with pytest.raises(RunError, match="no device 'banana'"):
+        best_device("banana")
