@@ -14,9 +14,11 @@ from artifacts.verify import verify
 from builders.corruptions import catalogue
 from tests.train.report.test_page import Parsed
 from train.demo import BUNDLE, demo
-from train.demo_chapters import ATTENTION, CHAPTERS, SEVERITY
+from train.demo_chapters import ATTENTION, CHAPTERS, SEGMENTATION, SEGMENTED, SEVERITY, SHAPES
 from train.report.cells import cells_of
 from train.studies.classifiers import Classifier, Classifiers
+from train.studies.segmix.network import Network
+from train.studies.segmix.setting import SMALL, networks
 from train.studies.study import Scale
 
 FEW = ("contrast", "brightness")
@@ -31,10 +33,17 @@ def _quick(study: Classifiers) -> Classifiers:
     return replace(study, seeds={"smoke": 1}, trials=partial(_barely_trained, study))
 
 
+def _few_scenes(scale: Scale) -> list[Network]:
+    network = replace(SHAPES.network, epochs=1, denoising_epochs=1)
+    few = replace(SHAPES, dataset="shapes:16?size=48", network=network, blends=16, blend_epochs=1)
+    return networks(few, SEGMENTED, (SMALL,))
+
+
 QUICK = (
     replace(CHAPTERS[0], study=_quick(SEVERITY)),
     CHAPTERS[1],
     replace(CHAPTERS[2], study=_quick(ATTENTION)),
+    replace(CHAPTERS[3], study=replace(SEGMENTATION, trials=_few_scenes)),
 )
 
 
@@ -66,7 +75,10 @@ def test_the_bundle_has_every_cell_and_is_sound(walked: Walked) -> None:
 
 def test_each_step_is_told_in_order(walked: Walked) -> None:
     steps = list(dict.fromkeys(line.partition(":")[0] for line in walked.said))
-    assert steps == ["build", "verify", "rebuild", "stream", "compare", "train", "attack", "attend"]
+    assert steps == [
+        *("build", "verify", "rebuild", "stream", "compare"),
+        *("train", "attack", "attend", "segment"),
+    ]
     assert any("3,960 images in 11 shards" in line for line in walked.said)
     assert any("each sample exactly once" in line for line in walked.said)
     assert any("3 shuffled epochs of 16 batches in 3 different" in line for line in walked.said)
@@ -91,7 +103,8 @@ def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> No
     assert hashlib.sha256((walked.bundle / MANIFEST).read_bytes()).hexdigest() in texts
     assert {*manifest.identity.versions.values(), "cores", "torch"} <= texts
     assert {"contrast", "brightness", "1, 2, 3, 4, 5", "1,800"} <= texts
-    assert parsed.tags.count("img") == 5  # the contact sheet, curves, histograms, boxes, matrices
+    # the contact sheet, curves, histograms, boxes, matrices, scenes
+    assert parsed.tags.count("img") == 6
     assert {chapter.heading for chapter in CHAPTERS} <= texts
     assert (
         "http://" not in walked.report.read_text() and "https://" not in walked.report.read_text()

@@ -5,6 +5,8 @@ Some scenes are shown beside what the networks make of them, as in the paper's F
 
 from dataclasses import replace
 
+from PIL import Image
+
 from train.segmentation.panels import scene_panels, some_keys
 from train.studies.segmix.kinds import by_trunk
 from train.studies.segmix.network import Ious
@@ -29,11 +31,15 @@ _TABLE = by_trunk(
 
 
 def _present(results: Ious) -> Layout:
-    *_, (_, deepest) = results.attempts
-    runs = {row: run for (row, trunk), run in results.first_runs.items() if trunk == deepest}
-    data = str(results.tests[BASELINE, deepest])
-    panels = scene_panels(runs, data, some_keys(data, _SCENES))
-    return replace(_TABLE.present(results), pictures={"panels": panels})
+    return replace(_TABLE.present(results), pictures={"panels": panels(results)})
+
+
+def panels(results: Ious) -> Image.Image:
+    """Some scenes beside what the networks of the last trunk make of them."""
+    *_, (_, last) = results.attempts
+    runs = {row: run for (row, trunk), run in results.first_runs.items() if trunk == last}
+    data = str(results.tests[BASELINE, last])
+    return scene_panels(runs, data, some_keys(data, _SCENES))
 
 
 STUDY = replace(_TABLE, present=_present)
