@@ -87,15 +87,7 @@ def phantom_activation(scores: Tensor) -> Tensor:
 
 def segmentation_loss(scores: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of every pixel. (B, C, h, w), (B, H, W), (B,) float -> ()."""
-    targets = masks.long()
-    size = masks.shape[1], masks.shape[2]
-    losses = F.cross_entropy(
-        upsampled(scores, size), targets, ignore_index=VOID, reduction="none"
-    )  # 0 where void
-    totals = losses.flatten(1).sum(dim=1)
-    if weights is not None:
-        totals = totals * weights
-    return totals.sum() / (targets != VOID).sum().clamp(min=1)
+    return _cross_entropy(_log_probabilities(scores, masks), masks, weights)
 
 
 def mixed_loss(scores: Tensor, masks: Tensor, other_masks: Tensor, delta: Tensor) -> Tensor:
@@ -103,6 +95,20 @@ def mixed_loss(scores: Tensor, masks: Tensor, other_masks: Tensor, delta: Tensor
 
     (B, C, h, w), (B, H, W) twice, (B,) float -> ().
     """
-    return segmentation_loss(scores, masks, delta) + segmentation_loss(
-        scores, other_masks, 1 - delta
-    )
+    logs = _log_probabilities(scores, masks)
+    return _cross_entropy(logs, masks, delta) + _cross_entropy(logs, other_masks, 1 - delta)
+
+
+def _log_probabilities(scores: Tensor, masks: Tensor) -> Tensor:
+    """Of each class, at the resolution of the masks. -> (B, C, H, W)."""
+    return F.log_softmax(upsampled(scores, (masks.shape[1], masks.shape[2])), dim=1)
+
+
+def _cross_entropy(logs: Tensor, masks: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean over pixels that belong to a class. -> ()."""
+    targets = masks.long()
+    losses = F.nll_loss(logs, targets, ignore_index=VOID, reduction="none")  # 0 where void
+    totals = losses.flatten(1).sum(dim=1)
+    if weights is not None:
+        totals = totals * weights
+    return totals.sum() / (targets != VOID).sum().clamp(min=1)

@@ -4,7 +4,7 @@ Islam et al., *SegMix: Co-occurrence Driven Mixup for Semantic Segmentation and 
 Robustness* (2021).
 
 `full` is the paper's setting: Pascal VOC 2012, crops of 513 pixels, ImageNet's trunks. `small` is
-VOC for a CPU, meant for some hundreds of its images: half the crops, and a trunk of four
+VOC for a CPU, meant for some hundreds of its images: smaller crops, and a trunk of four
 convolutions that begins with nothing. `smoke` is drawn shapes, and shows that everything fits
 together. Binding-CC sees as many blends as the other methods see scenes.
 """
@@ -114,15 +114,15 @@ SETTINGS: Mapping[Scale, Setting] = {
         train="train_aug",
         network=Segment(
             trunk="small",
-            crop=257,
+            crop=193,
             scale=(0.5, 1.0),
             batch_size=8,
-            epochs=20,
+            epochs=16,
             lr=0.05,
-            denoising_epochs=5,
+            denoising_epochs=4,
             denoising_lr=0.005,
         ),
-        blends=2_500,
+        blends=2_000,
         blend_epochs=2,
         subsets=Subsets(),
     ),
