@@ -26,7 +26,7 @@ from train.classify.run import Classify, Encoder, build_model, described
 from train.classify.training import Training, batches_of
 from train.ranks import Ranks
 from train.running import Precision, Running, autocast, best_device
-from train.studies.mbsg import BASELINE, VARIANTS
+from train.studies.mbsg.setting import BASELINE, VARIANTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,11 @@ class Dag:
     direction: Direction
 
     @property
+    def order(self) -> NDArray[np.uint32]:
+        """All nodes, each before those that its arcs lead to. (n,)."""
+        return np.ascontiguousarray(np.arange(self.size, dtype=np.uint32)[:: _STEP[self.direction]])
+
+    @property
     def in_degrees(self) -> NDArray[np.int64]:
         """How many arcs lead to each node. (n,)."""
         return np.bincount(self.arcs[:, 1], minlength=self.size)
@@ -69,9 +74,8 @@ def layers(dag: Dag) -> Ints:
     >>> layers(directed(undirected(3, np.array([[2, 1], [1, 0], [2, 0]])))).tolist()
     [2, 1, 0]
     """
-    order = np.arange(dag.size, dtype=np.uint32)[:: _STEP[dag.direction]]
     arcs = dag.arcs.astype(np.uint32)
-    return traversal.longest_paths(traversal.csr(dag.size, arcs[:, 0], arcs[:, 1]), order)
+    return traversal.longest_paths(traversal.csr(dag.size, arcs[:, 0], arcs[:, 1]), dag.order)
 
 
 def layer_nodes(dag: Dag) -> tuple[NDArray[np.int64], ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.graphs import traversal
+from builders.graphs import acyclic, traversal
 from builders.graphs.dag import Dag
 from builders.graphs.graph import Graph, Ints
 from builders.graphs.traversal import Floats, Indices, Longs, Sweep
@@ -81,20 +81,22 @@ class Properties:
 def graph_properties(graph: Graph) -> Properties:
     """The properties of an undirected graph. O(n E) time, O(n + E) memory."""
     both_ways = np.vstack([graph.edges, graph.edges[:, ::-1]])
-    return _properties(graph.size, both_ways, len(graph.edges), directed=False)
+    return _properties(graph.size, both_ways, len(graph.edges), None)
 
 
 def dag_properties(dag: Dag) -> Properties:
     """The properties of a directed acyclic graph, along its arcs. O(n E) time, O(n + E) memory."""
-    return _properties(dag.size, dag.arcs, len(dag.arcs), directed=True)
+    return _properties(dag.size, dag.arcs, len(dag.arcs), dag.order)
 
 
-def _properties(size: int, arcs: Ints, num_edges: int, *, directed: bool) -> Properties:
+def _properties(size: int, arcs: Ints, num_edges: int, order: Indices | None) -> Properties:
+    """`order` is that of an acyclic graph's nodes, None if undirected."""
     sources, targets = arcs.T.astype(np.uint32, order="C")
-    paths = traversal.sweep(traversal.csr(size, sources, targets))
+    by_source = traversal.csr(size, sources, targets)
+    paths = traversal.sweep(by_source) if order is None else acyclic.sweep(by_source, order)
     part_sizes, largest = _parts(size, sources, targets)
     in_degree, out_degree = (np.bincount(ends, minlength=size) for ends in (targets, sources))
-    degree = in_degree + out_degree if directed else out_degree
+    degree = out_degree if order is None else in_degree + out_degree
     closeness, closeness_reachable = _closeness(paths)
     betweenness = paths.dependencies / max((size - 1) * (size - 2), 1)
     diameter, pairs = int(paths.farthest.max(initial=0)), size * (size - 1)

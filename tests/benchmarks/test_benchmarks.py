@@ -24,7 +24,7 @@ from artifacts.verify import verify
 from benchmarks import bundles, loading, streaming, writing
 from benchmarks.timing import Contender, Table, Timing, measure, on_cores, write_report
 from tests.builders.real_data import real_data
-from train.studies.mbsg import VARIANTS
+from train.studies.mbsg.setting import VARIANTS
 
 ROOT = Path(__file__).parents[2]
 
