@@ -6,19 +6,17 @@ A chapter of the demo is a study, and a line that says what came of it.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from builders.subsets import Subsets
 from models.cnn2graph import CNN2GraphConfig
 from models.similarity_graph import GraphConfig
 from train.report.intervals import interval
 from train.segmentation.evaluate import ALL
-from train.segmentation.run import Segment
 from train.studies.classifiers import Accuracies, Classifier, Classifiers, accuracy
 from train.studies.cnn2graph import attention
 from train.studies.cnn2graph.setting import trial
 from train.studies.mbsg import severity
 from train.studies.segmix import table1
 from train.studies.segmix.network import Ious, Network, Networks
-from train.studies.segmix.setting import BASELINE, CC, METHODS, SMALL, Setting, networks
+from train.studies.segmix.setting import BASELINE, CC, METHODS, SETTINGS, SMALL, networks
 from train.studies.segmix.table1 import panels
 from train.studies.segmix.tables import Column, table
 from train.studies.snn import figures
@@ -114,22 +112,15 @@ def _present_attention(results: Accuracies) -> Layout:
 
 ATTENTION: Classifiers = replace(attention.PROXIES, trials=_attending, present=_present_attention)
 
-SHAPES = Setting(
+_SMOKE = SETTINGS["smoke"]
+SHAPES = replace(
+    _SMOKE,
     dataset="shapes:400?size=48",
-    train="train",
-    network=Segment(
-        trunk="small",
-        crop=48,
-        scale=(0.75, 1.33),
-        batch_size=8,
-        epochs=20,
-        lr=0.1,
-        denoising_epochs=2,
-        denoising_lr=0.01,
+    network=replace(
+        _SMOKE.network, crop=48, scale=(0.75, 1.33), epochs=20, lr=0.1, denoising_epochs=2
     ),
     blends=1_600,
     blend_epochs=5,
-    subsets=Subsets(companion="blue_disc", partners=(), thresholds=()),
 )
 SEGMENTED = {name: METHODS[name] for name in (BASELINE, CC)}
 

@@ -10,6 +10,7 @@ from train.studies.bundles import Bundled, built, missing, not_at_hand
 from train.studies.study import Findings, Layout, Line, Place, Scale
 
 Cell: TypeAlias = tuple[str, str]  # row and column
+ONE_SEED: Mapping[Scale, int] = {"smoke": 1, "small": 1, "full": 1}
 M = TypeVar("M")  # what is measured of a model at once
 
 

@@ -18,7 +18,7 @@ from train.runs import read_run
 from train.studies.classifiers import Accuracies, Classifier
 from train.studies.cnn2graph.setting import AUTHORS, KINDS, TRANSFORMER, notes, trial
 from train.studies.study import Figure, Layout, Scale
-from train.studies.trials import Trials
+from train.studies.trials import ONE_SEED, Trials
 
 Side: TypeAlias = Literal["proxies", "anchors"]
 
@@ -77,14 +77,14 @@ def _panel(title: str, side: Side, matrix: Tensor, names: tuple[str, ...]) -> Ma
 PROXIES = Trials(
     title="Attention to proxies",
     paper=f"{AUTHORS}, Figure 5",
-    seeds={"smoke": 1, "small": 1, "full": 1},
+    seeds=ONE_SEED,
     trials=_to_proxies,
     present=partial(_present, "proxies"),
 )
 ANCHORS = Trials(
     title="Attention to anchors",
     paper=f"{AUTHORS}, Figure 6",
-    seeds={"smoke": 1, "small": 1, "full": 1},
+    seeds=ONE_SEED,
     trials=_to_anchors,
     present=partial(_present, "anchors"),
 )

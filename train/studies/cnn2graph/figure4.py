@@ -22,7 +22,7 @@ from train.runs import read_run
 from train.studies.classifiers import Accuracies, Classifier, accuracy
 from train.studies.cnn2graph.setting import AUTHORS, notes, setting, trial
 from train.studies.study import Figure, Layout, Scale
-from train.studies.trials import Trials
+from train.studies.trials import ONE_SEED, Trials
 
 _START, _MIDDLE, _END = "after 1 epoch", "halfway", "at the end"
 _ALL, _CROSS_ENTROPIES = "all seven losses", "cross-entropies alone"
@@ -131,7 +131,7 @@ def _losses(lines: Sequence[dict[str, float]]) -> Curves:
 STUDY = Trials(
     title="Embeddings over training, and whether proxies collapse",
     paper=f"{AUTHORS}, Figure 4",
-    seeds={"smoke": 1, "small": 1, "full": 1},
+    seeds=ONE_SEED,
     trials=_trials,
     present=_present,
 )

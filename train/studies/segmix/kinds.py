@@ -15,6 +15,7 @@ from train.studies.segmix.setting import (
 )
 from train.studies.segmix.tables import Column, notes, table
 from train.studies.study import Layout, Scale
+from train.studies.trials import ONE_SEED
 
 
 def by_trunk(
@@ -63,7 +64,7 @@ def _study(
     return Networks(
         title=title,
         paper=f"{AUTHORS}, {number}",
-        seeds={"smoke": 1, "small": 1, "full": 1},
+        seeds=ONE_SEED,
         trials=trials,
         present=present,
     )
