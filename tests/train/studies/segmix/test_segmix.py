@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from tests.train.studies.places import place_in, rows_of
 from train.report.page import shown
 from train.segmentation.evaluate import evaluate_segmentation
 from train.segmentation.measure import Measure
+from train.studies.bundles import built
 from train.studies.catalogue import STUDIES
 from train.studies.conduct import conduct
 from train.studies.segmix.network import Network
-from train.studies.segmix.setting import SETTINGS
+from train.studies.segmix.setting import BASELINE, METHODS, RES50, SETTINGS, networks
 from train.studies.study import Layout, Scale
 from train.studies.trials import Trials
 
@@ -192,3 +194,12 @@ def test_the_full_scale_is_the_papers() -> None:
     assert deepest == {"resnet101"}
     setting = SETTINGS["full"]  # Binding-CC sees as many blends as the others see scenes
     assert setting.blends * setting.blend_epochs == 10_582 * network.epochs
+
+
+def test_trunks_begin_with_the_weights_that_are_named(out: Path) -> None:
+    smoke = SETTINGS["smoke"]
+    (network,) = networks(smoke, {BASELINE: METHODS[BASELINE]}, (RES50,))
+    place = replace(place_in(out, []), weights={"imagenet-resnet50": "/nowhere/resnet50.pth"})
+    folders = {bundle: built(bundle, place) for bundle in network.bundles}
+    with pytest.raises(RunError, match=r"/nowhere/resnet50\.pth"):
+        network.attempt(0, folders, place)
