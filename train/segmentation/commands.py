@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
 from artifacts.errors import RunError
+from models.deeplab import num_parameters
 from train.classify.evaluate import Evaluate
 from train.metrics import read_metrics
 from train.report.grid import as_csv, as_text
@@ -15,7 +17,7 @@ from train.running import Bar, Running
 from train.runs import read_run
 from train.segmentation.evaluate import class_grid, evaluate_segmentation, subset_grid
 from train.segmentation.measure import Measure
-from train.segmentation.run import Segment
+from train.segmentation.run import Segment, build_model
 from train.segmentation.stages import Bundles
 from train.segmentation.training import train_segmentation
 
@@ -36,6 +38,7 @@ def segment_command(bar: Bar) -> Callable[..., int]:
             new = train_segmentation(config, bundles, out, running=running, report=report)
         if int(os.environ.get("RANK", "0")) == 0:
             print(f"{out}: {'trained' if new else 'was trained before'}; {_summary(out)}")
+            print(_parameters(config, len(read_run(out).classes)))
         return 0
 
     segment.__doc__ = f"""{Segment.__doc__}
@@ -80,6 +83,19 @@ def measure_segmentation(
     if csv:
         csv.write_text(as_csv(grid), "utf-8")
     return 0
+
+
+def _parameters(config: Segment, classes: int) -> str:
+    """How many numbers the network learns, in all and in each part.
+
+    >>> _parameters(Segment(variant="baseline", trunk="small"), 21)
+    '271,861 parameters: encoder 93,472, head 178,389'
+    """
+    with torch.device("meta"):
+        model = build_model(config, classes)
+    parts = {name: num_parameters(part) for name, part in model.named_children()}
+    told = ", ".join(f"{name} {number:,}" for name, number in parts.items() if number)
+    return f"{num_parameters(model):,} parameters: {told}"
 
 
 def _summary(run: Path) -> str:
