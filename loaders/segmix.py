@@ -27,7 +27,7 @@ from artifacts.shards import Rows as IndexRows
 from loaders.batches import Layout, LocalBatches
 from loaders.reader import Batch, Reader
 from loaders.sampler import Rows, shuffled
-from loaders.stream import Stream, Value, checked, column_of, named, selected
+from loaders.stream import Stream, Value, checked, chosen, column_of, decoders
 
 _COLUMNS = ("source_index", "partner_index", "cluster", "partner_cluster", "parts")
 _IMAGES = {"jpg", "png", "ppm"}
@@ -87,11 +87,11 @@ def stream_pairs(
         workers=workers,
         drop_last=drop_last,
     )
-    threads = threads or (1 if workers else len(os.sched_getaffinity(0)))
+    threads = decoders(threads, workers)
     opened = checked(Path(bundle), verify=verify)
     blends = read_blends(opened)
     index = _index(blends)
-    wanted = selected(index, select or {}) if rows is None else named(index, rows, select)
+    wanted = chosen(index, select, rows)
     further = {name: column_of(index, name, "i") for name in columns}
     scenes = Reader(
         opened, np.arange(len(opened.index)), columns=(), verify=verify, threads=threads

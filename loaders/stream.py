@@ -160,7 +160,7 @@ def stream(
         workers=workers,
         drop_last=drop_last,
     )
-    threads = threads or (1 if workers else len(os.sched_getaffinity(0)))
+    threads = decoders(threads, workers)
     target = None if device is None else torch.device(device)
     address = os.fspath(bundle)
     if is_address(address):
@@ -169,7 +169,7 @@ def stream(
         opened = checked(Path(bundle), verify=verify)
         manifest, index = opened.manifest, opened.index
     _check_split(manifest, split)
-    wanted = selected(index, select or {}) if rows is None else named(index, rows, select)
+    wanted = chosen(index, select, rows)
     for name in columns:
         column_of(index, name, "biuf")
     batches: Batches
@@ -195,6 +195,11 @@ def stream(
     return Stream(manifest, index, wanted, batches, order=order, seed=seed)
 
 
+def decoders(threads: int | None, workers: int) -> int:
+    """Threads that decode in each process: as asked, or the processors here, or 1 with workers."""
+    return threads or (1 if workers else len(os.sched_getaffinity(0)))
+
+
 def _as_is(rows: Rows) -> Order:
     return lambda epoch: rows
 
@@ -218,12 +223,26 @@ def _check_split(manifest: Manifest, split: str | None) -> None:
         raise BundleError(f"the bundle is of split {found!r}, not {split!r}")
 
 
-def selected(index: Index, select: Mapping[str, Value | Collection[Value]]) -> Rows:
-    """The rows whose columns have the values asked for, in order. -> (M,).
+def chosen(
+    index: Index,
+    select: Mapping[str, Value | Collection[Value]] | None,
+    rows: Sequence[int] | None,
+) -> Rows:
+    """The rows whose columns have the values asked for, in order; or those given. -> (M,).
 
     Raises:
         BundleError: there is no such column, or no such row.
+        ValueError: of the rows given one is not there, there are none, or there is a selection too.
     """
+    if rows is None:
+        return _selected(index, select or {})
+    wanted = np.asarray(rows, np.int64)
+    if select or not len(wanted) or wanted.min() < 0 or wanted.max() >= len(index):
+        raise ValueError(f"rows must be some of 0..{len(index) - 1}, and given without select")
+    return wanted
+
+
+def _selected(index: Index, select: Mapping[str, Value | Collection[Value]]) -> Rows:
     wanted = np.ones(len(index), np.bool_)
     for name, values in select.items():
         if isinstance(values, str | int | float):
@@ -234,18 +253,6 @@ def selected(index: Index, select: Mapping[str, Value | Collection[Value]]) -> R
     if not len(rows):
         raise BundleError(f"no sample of the bundle fits {dict(select)}")
     return rows
-
-
-def named(index: Index, rows: Sequence[int], select: object) -> Rows:
-    """Rows given by their numbers, as an array. -> (M,).
-
-    Raises:
-        ValueError: there are none such, or there is a selection too.
-    """
-    wanted = np.asarray(rows, np.int64)
-    if select or not len(wanted) or wanted.min() < 0 or wanted.max() >= len(index):
-        raise ValueError(f"rows must be some of 0..{len(index) - 1}, and given without select")
-    return wanted
 
 
 def column_of(index: Index, name: str, kinds: str) -> Array:

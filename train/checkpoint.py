@@ -25,6 +25,7 @@ _WEIGHTS, _REST = "weights.safetensors", "rest.pt"
 
 def save(folder: Path, step: int, model: nn.Module, rest: Mapping[str, Any]) -> None:
     """Write the checkpoint of a step (steps done so far), then remove earlier ones."""
+    folder.mkdir(exist_ok=True)
     earlier = _all(folder)
     partial = folder / f".checkpoint-{os.getpid()}.partial"
     shutil.rmtree(partial, ignore_errors=True)

@@ -8,8 +8,9 @@ its encoder. Anchors are shared out as the images of a batch are: none is embedd
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from models.classifier import Classifier
 from models.cnn2graph import CNN2Graph, Joint
 from train.running import best_device
+from train.runs import Run, claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +44,35 @@ def joined(device: str | None = None) -> Iterator[Ranks]:
     """Join the processes that torchrun started; a process by itself is rank 0 of 1.
 
     `device` is a GPU where there is one, unless it is named; each rank takes a GPU of its own.
+    What they draw from torch's generators is nothing to the caller's later draws.
     """
     where = best_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if where.type == "cuda" and where.index is None:
         where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(where)
-    if size == 1:
-        yield Ranks(0, 1, where)
-        return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo")
-    try:
-        yield Ranks(dist.get_rank(), size, where)
-    finally:
-        dist.destroy_process_group()
+    with torch.random.fork_rng([where] * (where.type == "cuda")):
+        if size == 1:
+            yield Ranks(0, 1, where)
+            return
+        dist.init_process_group("cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo")
+        try:
+            yield Ranks(dist.get_rank(), size, where)
+        finally:
+            dist.destroy_process_group()
+
+
+@contextmanager
+def claimed(folder: Path, run: Run, ranks: Ranks) -> Iterator[bool]:
+    """Take a folder for all ranks, which go on together. Gives: is the run finished?
+
+    Raises:
+        RunError: see `train.runs.claim`.
+    """
+    with ExitStack() as held:
+        finished = ranks.first and held.enter_context(claim(folder, run))
+        # the others wait here until the folder is taken, and learn what the first one found
+        yield bool(gathered(torch.tensor([int(finished)])).any())
 
 
 def gathered(own: Tensor) -> Tensor:
@@ -145,9 +162,14 @@ def over_ranks(model: Classifier | CNN2Graph, ranks: Ranks) -> nn.Module:
     rank embeds; rank 0's are kept.
     """
     whole = WholeJoint(model) if isinstance(model, CNN2Graph) else WholeBatch(model)
-    if ranks.size == 1:
-        return whole
-    on_gpu = ranks.device.type == "cuda"
-    if on_gpu:
+    if ranks.size > 1 and ranks.device.type == "cuda":
         model.encoder = nn.SyncBatchNorm.convert_sync_batchnorm(model.encoder)
-    return DistributedDataParallel(whole, device_ids=[ranks.device.index] if on_gpu else None)
+    return averaging(whole, ranks)
+
+
+def averaging(module: nn.Module, ranks: Ranks) -> nn.Module:
+    """A module whose gradients are averaged over all ranks; with one rank it is the same."""
+    if ranks.size == 1:
+        return module
+    device = ranks.device
+    return DistributedDataParallel(module, [device.index] if device.type == "cuda" else None)

@@ -218,6 +218,9 @@ def test_torchrun_trains_one_run(tmp_path: Path) -> None:
     assert [line["lr"] for line in steps] == rates
     one = load_file(tmp_path / "alone" / "model.safetensors")
     assert load_file(tmp_path / "run" / "model.safetensors").keys() == one.keys()
+    again = torchrun(*command, "--out", str(tmp_path / "run"))
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("was trained before") == 1  # and the other rank waits for nobody
 
 
 @pytest.mark.slow

@@ -4,11 +4,10 @@ Every draw is keyed by the seed and by what it is for, so a run that was stopped
 same losses, and no generator's state is kept.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,17 +15,15 @@ from torch import Tensor
 from artifacts.errors import RunError
 from loaders.draws import Draws
 from loaders.stream import Stream
-from train import checkpoint
+from train import checkpoint, loop
 from train.classify.anchors import Anchors, with_anchors
 from train.classify.augmentation import augmented
-from train.classify.objectives import Objective, Outcome, objective_of
+from train.classify.objectives import Objective, objective_of
 from train.classify.run import Classify, Model, build_model, described, learning_rate
-from train.failure import flush
-from train.metrics import Clock, Log
 from train.pretrained import load_pretrained
-from train.ranks import Ranks, gathered, joined
+from train.ranks import Ranks, claimed, gathered, joined
 from train.running import Report, Running, autocast, key
-from train.runs import MODEL, claim
+from train.runs import MODEL
 from train.subset import stream_of
 
 
@@ -55,27 +52,26 @@ def train(
         BundleError: a bundle is damaged.
     """
     running = running or Running()
-    with joined(running.device) as ranks, ExitStack() as held:
+    with joined(running.device) as ranks:
         batches = batches_of(config, data, ranks, running)
         config, run = described(config, data, batches)
         run, known = with_anchors(config, run, anchors, ranks.device)
-        if ranks.first and held.enter_context(claim(out, run)):
-            return False
-        if ranks.size > 1:
-            torch.distributed.barrier()  # nobody reads the folder before it is claimed
-        held.enter_context(torch.random.fork_rng([ranks.device] * (ranks.device.type == "cuda")))
-        torch.manual_seed(key(config.seed, "weights"))
-        model = build_model(config, run).to(ranks.device).to(memory_format=torch.channels_last)
-        if config.weights is not None:
-            load_pretrained(model.encoder, config.weights)
-        training = Training.new(config, model, batches, ranks, known)
-        training.restore(out)
-        if running.compile:
-            model.encoder.compile()
-        _run(training, out if ranks.first else None, running, report)
-        if ranks.first:
-            checkpoint.save_weights(out / MODEL, model)
-            checkpoint.clear(out)
+        with claimed(out, run, ranks) as finished:
+            if finished:
+                return False
+            torch.manual_seed(key(config.seed, "weights"))
+            model = build_model(config, run).to(ranks.device).to(memory_format=torch.channels_last)
+            if config.weights is not None:
+                load_pretrained(model.encoder, config.weights)
+            training = Training.new(config, model, batches, ranks, known)
+            if running.compile:
+                model.encoder.compile()
+            place = out if ranks.first else None
+            part = loop.Part(out=place, checkpoints=out, stream=batches, total=training.total)
+            loop.run(training, part, running, report)
+            if ranks.first:
+                checkpoint.save_weights(out / MODEL, model)
+                checkpoint.clear(out)
     return True
 
 
@@ -104,14 +100,14 @@ def batches_of(config: Classify, data: str, ranks: Ranks, running: Running) -> S
 class Training:
     """A run on its way: the model, what changes it, and how far it is."""
 
+    nothing: ClassVar[Mapping[str, float]] = {"correct": 0, "images": 0}
+
     config: Classify
     model: Model
     objective: Objective
     optimizer: torch.optim.Optimizer
     batches: Stream
     step: int = 0  # steps done
-    correct: Tensor | int = 0  # images of this epoch, so far, that were classified correctly
-    images: int = 0  # images of this epoch, so far
 
     @classmethod
     def new(
@@ -147,8 +143,8 @@ class Training:
         while self.step < self.total:
             yield from self.batches
 
-    def update(self, batch: dict[str, Any]) -> tuple[Outcome, Tensor, float]:
-        """One step. Returns what came of it, the rows of the batch (B,), the learning rate."""
+    def update(self, batch: dict[str, Any]) -> loop.Step:
+        """One step; the images of all ranks are counted, and those classified correctly."""
         config, images = self.config, self.augmented(batch)
         labels, rows = gathered(torch.stack([batch["label"], batch["row"]], dim=1)).unbind(dim=1)
         rate = learning_rate(config, self.step / self.total)
@@ -161,66 +157,20 @@ class Training:
         outcome.loss.backward()
         self.optimizer.step()
         self.step += 1
-        self.correct = self.correct + (outcome.logits.argmax(dim=1) == labels).sum()
-        self.images += len(labels)
-        return outcome, rows, rate
+        correct = (outcome.logits.argmax(dim=1) == labels).sum()
+        return loop.Step(
+            outcome.loss,
+            rows,
+            counts={"correct": correct, "images": len(labels)},
+            numbers={**outcome.terms, "lr": rate},
+        )
 
     def augmented(self, batch: dict[str, Any]) -> Tensor:
         """(b, channels, H, W) uint8 -> the same in [0, 1], changed at random."""
         draws = Draws(self.config.seed, self.epoch, batch["row"])
         return augmented(self.config, batch["image"], draws)
 
-    def epoch_ends(self) -> dict[str, float] | None:
-        """What there is to say of an epoch, when one has just ended."""
-        if self.step % len(self.batches):
-            return None
-        accuracy = 100 * int(self.correct) / self.images
-        self.correct, self.images = 0, 0
+    def epoch_ends(self, counts: Mapping[str, Any]) -> dict[str, float]:
+        """What there is to say of an epoch."""
+        accuracy = 100 * int(counts["correct"]) / counts["images"]
         return {"epoch": self.epoch, "train_accuracy": accuracy}
-
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint."""
-        rest = {
-            "optimizer": self.optimizer.state_dict(),
-            "batches": self.batches.state_dict(),
-            "correct": int(self.correct),
-            "images": self.images,
-        }
-        checkpoint.save(folder, self.step, self.model, rest)
-
-    def restore(self, folder: Path) -> None:
-        """Go on at the last checkpoint, where there is one.
-
-        Raises:
-            RunError: it is damaged.
-        """
-        found = checkpoint.restore(folder, self.model)
-        if found is None:
-            return
-        self.step, rest = found
-        try:
-            self.optimizer.load_state_dict(rest["optimizer"])
-            self.batches.load_state_dict(rest["batches"])
-            self.correct, self.images = rest["correct"], rest["images"]
-        except (KeyError, ValueError) as error:
-            raise RunError(f"the checkpoint in {folder} is not of this run ({error})") from error
-
-
-def _run(training: Training, out: Path | None, running: Running, report: Report | None) -> None:
-    """Every step that is left. `out` is where metrics and checkpoints go: None but on one rank."""
-    torch.backends.cudnn.benchmark = True  # batches have one shape, so the search pays
-    clock = Clock(running.checkpoint_seconds)
-    with Log(out, step=training.step, tensorboard=running.tensorboard) as log:
-        for batch in clock.timed(training.left()):
-            outcome, rows, rate = training.update(batch)
-            log.step(training.step, outcome.loss, rows, **outcome.terms, lr=rate)
-            epoch = training.epoch_ends()
-            due = out is not None and clock.due()
-            if epoch or due or training.step % running.log_every == 0:
-                flush(log, training.batches, out)
-            if epoch:
-                log.write(training.step, epoch | clock.read())
-            if due and out is not None:
-                training.save(out)
-            if report:
-                report(training.step, training.total)

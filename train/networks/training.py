@@ -9,18 +9,15 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from artifacts.errors import RunError
 from loaders.augment import to_float
 from loaders.stream import Stream
 from models.sparse_batch import SparseNetworks, cross_entropies
-from train import checkpoint
-from train.failure import flush
-from train.metrics import Clock, Log
+from train import loop
 from train.networks.fit import Fit
 from train.networks.member import Group
 from train.networks.stored import finish, group_path, save_group
@@ -50,14 +47,14 @@ def batches_of(config: Fit, data: str, seed: int, running: Running) -> Stream:
 class Training:
     """A group on its way: the networks, what changes them, and how far they are."""
 
+    nothing: ClassVar[Mapping[str, float]] = {"correct": 0, "images": 0}
+
     group: Group
     networks: SparseNetworks
     kept: Tensor | None  # (M, E) bool: which connections each network has, of those of one graph
     optimizer: torch.optim.Optimizer
     batches: Stream
     step: int = 0  # steps done
-    correct: Tensor | int = 0  # (M,): of this epoch's images, so far, each network's right ones
-    images: int = 0  # images of this epoch, so far
 
     @classmethod
     def new(
@@ -80,22 +77,22 @@ class Training:
         return cls(group, networks, kept, optimizer, batches)
 
     @property
+    def model(self) -> SparseNetworks:
+        """The networks are one model."""
+        return self.networks
+
+    @property
     def total(self) -> int:
         """Steps of the group."""
         return self.group.epochs * len(self.batches)
-
-    @property
-    def before(self) -> int:
-        """Steps of the groups before."""
-        return self.group.before * len(self.batches)
 
     def left(self) -> Iterator[dict[str, Any]]:
         """The batches that are left, epoch after epoch."""
         while self.step < self.total:
             yield from self.batches
 
-    def update(self, batch: Mapping[str, Any]) -> Tensor:
-        """One step of every network. Returns their losses (M,)."""
+    def update(self, batch: Mapping[str, Any]) -> loop.Step:
+        """One step of every network; images are counted, and each network's right ones (M,)."""
         labels = batch["label"]
         logits = self.networks(to_float(batch["image"]).flatten(1))
         losses = cross_entropies(logits, labels)
@@ -103,52 +100,19 @@ class Training:
         losses.sum().backward()
         self.optimizer.step()
         self.step += 1
-        self.correct = self.correct + (logits.argmax(dim=2) == labels).sum(dim=1)
-        self.images += len(labels)
-        return losses.detach()
+        correct = (logits.argmax(dim=2) == labels).sum(dim=1)
+        counts = {"correct": correct, "images": len(labels)}
+        return loop.Step(losses.detach(), batch["row"], counts)
 
-    def epoch_ends(self) -> dict[str, float] | None:
-        """What there is to say of an epoch, when one has just ended."""
-        if self.step % len(self.batches) or not isinstance(self.correct, Tensor):
-            return None
-        accuracy = 100 * self.correct.double().mean().item() / self.images
-        least = 100 * int(self.correct.min()) / self.images
-        self.correct, self.images = 0, 0
+    def epoch_ends(self, counts: Mapping[str, Any]) -> dict[str, float]:
+        """What there is to say of an epoch."""
+        correct, images = counts["correct"], counts["images"]
         return {
             self.group.what: self.group.index,
             "epoch": self.group.known + self.step // len(self.batches),
-            "train_accuracy": accuracy,
-            "least_train_accuracy": least,
+            "train_accuracy": 100 * correct.double().mean().item() / images,
+            "least_train_accuracy": 100 * int(correct.min()) / images,
         }
-
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint."""
-        folder.mkdir(exist_ok=True)
-        rest = {
-            "optimizer": self.optimizer.state_dict(),
-            "batches": self.batches.state_dict(),
-            "correct": self.correct,
-            "images": self.images,
-        }
-        checkpoint.save(folder, self.step, self.networks, rest)
-
-    def restore(self, folder: Path) -> None:
-        """Go on at the last checkpoint, where there is one.
-
-        Raises:
-            RunError: it is damaged, or of other networks.
-        """
-        try:
-            found = checkpoint.restore(folder, self.networks)
-            if found is None:
-                return
-            self.step, rest = found
-            self.optimizer.load_state_dict(rest["optimizer"])
-            self.batches.load_state_dict(rest["batches"])
-            correct, self.images = rest["correct"], rest["images"]
-            self.correct = correct.to(self.networks.output_bias.device) if self.images else 0
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise RunError(f"the checkpoint in {folder} is not of this run ({error})") from error
 
 
 def train_groups(
@@ -174,35 +138,22 @@ def train_groups(
         for group in groups:
             path = group_path(out, group.name)
             path.parent.mkdir(exist_ok=True)
+            checkpoints = path.with_suffix("")
             if not path.exists():
                 training = begun(group)
-                _train(training, out, epochs * len(training.batches), running, report)
+                part = loop.Part(
+                    out=out,
+                    checkpoints=checkpoints,
+                    stream=training.batches,
+                    before=group.before * len(training.batches),
+                    total=epochs * len(training.batches),
+                    names=list(map(str, group.members)),
+                )
+                loop.run(training, part, running, report)
                 save_group(path, group.members, training.networks, training.kept)
-            shutil.rmtree(path.with_suffix(""), ignore_errors=True)  # its checkpoints
+            shutil.rmtree(checkpoints, ignore_errors=True)
         finish(out, [member for group in groups for member in group.members])
     return True
-
-
-def _train(
-    training: Training, out: Path, total: int, running: Running, report: Report | None
-) -> None:
-    """Every step of a group that is left; its checkpoints lie where its weights will."""
-    folder = group_path(out, training.group.name).with_suffix("")
-    names = list(map(str, training.group.members))
-    training.restore(folder)
-    before, clock = training.before, Clock(running.checkpoint_seconds)
-    with Log(out, step=before + training.step, tensorboard=running.tensorboard) as log:
-        for batch in clock.timed(training.left()):
-            log.step(before + training.step + 1, training.update(batch), batch["row"])
-            epoch, due = training.epoch_ends(), clock.due()
-            if epoch or due or training.step % running.log_every == 0:
-                flush(log, training.batches, out, names)
-            if epoch:
-                log.write(before + training.step, epoch | clock.read())
-            if due:
-                training.save(folder)
-            if report:
-                report(before + training.step, total)
 
 
 def _without(networks: SparseNetworks, removed: Tensor) -> None:

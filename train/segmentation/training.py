@@ -7,29 +7,23 @@ gradients are averaged; on GPUs batches are normalised over all of them.
 """
 
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from artifacts.errors import RunError
 from loaders.augment import to_float
 from loaders.draws import Draws
 from models.feature_binding import FeatureBinding
-from train import checkpoint
-from train.failure import flush
-from train.metrics import Clock, Log
+from train import checkpoint, loop
 from train.pretrained import load_pretrained
-from train.ranks import Ranks, gathered, joined
+from train.ranks import Ranks, averaging, claimed, gathered, joined
 from train.running import Report, Running, autocast, key
-from train.runs import claim
 from train.segmentation.run import Model, Segment, build_model
-from train.segmentation.scenes import Batch
+from train.segmentation.scenes import Batch, SceneBatches
 from train.segmentation.schedule import poly
 from train.segmentation.stages import Bundles, Stage, prepared
 
@@ -59,27 +53,30 @@ def train_segmentation(
         BundleError: a bundle is damaged.
     """
     running = running or Running()
-    with joined(running.device) as ranks, ExitStack() as held:
+    with joined(running.device) as ranks:
         run, stages = prepared(config, bundles, ranks, running)
-        if ranks.first and held.enter_context(claim(out, run)):
-            return False
-        if ranks.size > 1:
-            torch.distributed.barrier()  # nobody reads the folder before it is claimed
-        held.enter_context(torch.random.fork_rng([ranks.device] * (ranks.device.type == "cuda")))
-        model = _new(config, len(run.classes), ranks)
-        if running.compile:
-            model.encoder.compile()
-        for stage in stages:
-            weights = out / stage.weights
-            if weights.exists():  # this stage was finished before
-                checkpoint.load_weights(weights, model)
-                continue
-            training = Training.new(config, stage, model, ranks)
-            training.restore(out / stage.name)
-            _run(training, out, stages[-1], running, report)
-            if ranks.first:
-                checkpoint.save_weights(weights, model)
-                shutil.rmtree(out / stage.name, ignore_errors=True)  # its checkpoints
+        with claimed(out, run, ranks) as finished:
+            if finished:
+                return False
+            model = _new(config, len(run.classes), ranks)
+            if running.compile:
+                model.encoder.compile()
+            for stage in stages:
+                weights = out / stage.weights
+                if weights.exists():  # this stage was finished before
+                    checkpoint.load_weights(weights, model)
+                    continue
+                part = loop.Part(
+                    out=out if ranks.first else None,
+                    checkpoints=out / stage.name,
+                    stream=stage.batches.stream,
+                    before=stage.before,
+                    total=stages[-1].before + stages[-1].steps,
+                )
+                loop.run(Training.new(config, stage, model, ranks), part, running, report)
+                if ranks.first:
+                    checkpoint.save_weights(weights, model)
+                    shutil.rmtree(part.checkpoints, ignore_errors=True)
     return True
 
 
@@ -98,6 +95,8 @@ def _new(config: Segment, classes: int, ranks: Ranks) -> Model:
 class Training:
     """A stage on its way: the model, what changes it, and how far it is."""
 
+    nothing: ClassVar[Mapping[str, float]] = {"losses": 0.0}
+
     config: Segment
     stage: Stage
     model: Model
@@ -105,7 +104,6 @@ class Training:
     optimizer: torch.optim.Optimizer
     ranks: Ranks
     step: int = 0  # steps of this stage that are done
-    losses: Tensor | float = 0.0  # the sum of those of this epoch, so far
 
     @classmethod
     def new(cls, config: Segment, stage: Stage, model: Model, ranks: Ranks) -> "Training":
@@ -116,22 +114,22 @@ class Training:
         optimizer = torch.optim.SGD(
             learned, lr=stage.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
-        return cls(config, stage, model, over_ranks(model, ranks), optimizer, ranks)
+        return cls(config, stage, model, averaging(model, ranks), optimizer, ranks)
 
     @property
-    def done(self) -> int:
-        """Steps of the run that are done."""
-        return self.stage.before + self.step
+    def batches(self) -> SceneBatches:
+        """Those of the stage."""
+        return self.stage.batches
 
     @property
     def epoch(self) -> int:
         """The epoch of the next step, from 0."""
-        return self.step // len(self.stage.batches)
+        return self.step // len(self.batches)
 
     def left(self) -> Iterator[Batch]:
         """The batches that are left, epoch after epoch."""
         while self.step < self.stage.steps:
-            yield from self.stage.batches
+            yield from self.batches
 
     def scored(self, images: Tensor) -> Any:
         """What the model says of images. (b, 3, H, W) uint8."""
@@ -139,92 +137,36 @@ class Training:
         with autocast(self.config.precision, images.device):
             return self.together(floats)
 
-    def update(self, batch: Batch) -> dict[str, Tensor | float]:
-        """One step. Returns what there is to note of it: the loss, its terms, the rate."""
+    def update(self, batch: Batch) -> loop.Step:
+        """One step; its loss is counted, to be averaged over the epoch."""
         rate = poly(self.stage.lr, self.step, self.stage.steps, power=self.config.power)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        done = self.stage.before + self.step
         # for what the heads drop, in each rank its own
-        torch.manual_seed(key(self.config.seed, "step", self.done, self.ranks.rank))
+        torch.manual_seed(key(self.config.seed, "step", done, self.ranks.rank))
         draws = Draws(self.stage.seed, self.epoch, batch["row"])
         outcome = self.stage.objective(self.scored, self.stage.blend(batch, draws))
         self.optimizer.zero_grad(set_to_none=True)
         outcome.loss.backward()
         self.optimizer.step()
         self.step += 1
-        noted = _averaged({"loss": outcome.loss.detach(), **outcome.terms})
-        self.losses = self.losses + noted["loss"].double()
-        return {**noted, "lr": rate}
+        terms = _averaged({"loss": outcome.loss.detach(), **outcome.terms})
+        loss = terms.pop("loss")
+        return loop.Step(
+            loss,
+            gathered(batch["row"]),
+            counts={"losses": loss.double()},
+            numbers={**terms, "lr": rate},
+        )
 
-    def epoch_ends(self) -> dict[str, float] | None:
-        """What there is to say of an epoch, when one has just ended."""
-        if self.step % len(self.stage.batches):
-            return None
-        mean = float(self.losses) / len(self.stage.batches)
-        self.losses = 0.0
+    def epoch_ends(self, counts: Mapping[str, Any]) -> dict[str, float]:
+        """What there is to say of an epoch."""
+        mean = float(counts["losses"]) / len(self.batches)
         return {"stage": self.stage.number, "epoch": self.epoch, "mean_loss": mean}
-
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint."""
-        folder.mkdir(exist_ok=True)
-        rest = {
-            "optimizer": self.optimizer.state_dict(),
-            "batches": self.stage.batches.state_dict(),
-            "losses": float(self.losses),
-        }
-        checkpoint.save(folder, self.step, self.model, rest)
-
-    def restore(self, folder: Path) -> None:
-        """Go on at the last checkpoint, where there is one.
-
-        Raises:
-            RunError: it is damaged.
-        """
-        found = checkpoint.restore(folder, self.model)
-        if found is None:
-            return
-        self.step, rest = found
-        try:
-            self.optimizer.load_state_dict(rest["optimizer"])
-            self.stage.batches.load_state_dict(rest["batches"])
-            self.losses = float(rest["losses"])
-        except (KeyError, ValueError, TypeError) as error:
-            raise RunError(f"the checkpoint in {folder} is not of this run ({error})") from error
-
-
-def over_ranks(model: Model, ranks: Ranks) -> nn.Module:
-    """The model as all ranks train it; its parameters stay those of `model`."""
-    if ranks.size == 1:
-        return model
-    on_gpu = ranks.device.type == "cuda"
-    return DistributedDataParallel(model, device_ids=[ranks.device.index] if on_gpu else None)
 
 
 def _averaged(numbers: dict[str, Tensor]) -> dict[str, Tensor]:
     """The mean over ranks of each number: a loss that is NaN for one is for all. () each."""
     means = gathered(torch.stack(list(numbers.values()))[None]).mean(dim=0)
     return dict(zip(numbers, means.unbind(), strict=True))
-
-
-def _run(
-    training: Training, out: Path, last: Stage, running: Running, report: Report | None
-) -> None:
-    """Every step of a stage that is left; the first rank writes."""
-    torch.backends.cudnn.benchmark = True  # batches have one shape, so the search pays
-    stage, clock = training.stage, Clock(running.checkpoint_seconds)
-    place = out if training.ranks.first else None
-    with Log(place, step=training.done, tensorboard=running.tensorboard) as log:
-        for batch in clock.timed(training.left()):
-            noted = training.update(batch)
-            loss = noted.pop("loss")
-            assert isinstance(loss, Tensor)
-            log.step(training.done, loss, gathered(batch["row"]), **noted)
-            epoch, due = training.epoch_ends(), place is not None and clock.due()
-            if epoch or due or training.step % running.log_every == 0:
-                flush(log, stage.batches.stream, place)
-            if epoch:
-                log.write(training.done, epoch | clock.read())
-            if due:
-                training.save(out / stage.name)
-            if report:
-                report(training.done, last.before + last.steps)
