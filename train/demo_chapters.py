@@ -117,10 +117,10 @@ SHAPES = replace(
     _SMOKE,
     dataset="shapes:400?size=48",
     network=replace(
-        _SMOKE.network, crop=48, scale=(0.75, 1.33), epochs=20, lr=0.1, denoising_epochs=2
+        _SMOKE.network, crop=48, scale=(0.75, 1.33), epochs=16, lr=0.1, denoising_epochs=2
     ),
     blends=1_600,
-    blend_epochs=5,
+    blend_epochs=4,
 )
 SEGMENTED = {name: METHODS[name] for name in (BASELINE, CC)}
 
