@@ -32,15 +32,23 @@ def shape_of(batches: Stream, data: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def check_classes(classes: tuple[str, ...], batches: Stream, data: str) -> None:
+    """Refuse a bundle whose labels or ids mean something else than a run has learned.
+
+    Raises:
+        RunError: the bundle has other classes, or none.
+    """
+    if tuple(map(str, batches.manifest.identity.source.get("class_names") or ())) != classes:
+        raise RunError(f"{data} has other classes than the run was trained on")
+
+
 def check_same_kind(run: Run, batches: Stream, data: str) -> tuple[int, int, int]:
     """The shape of a bundle's images, when a run can be measured on them.
 
     Raises:
         RunError: it has other classes, whose labels mean something else, or other images.
     """
-    classes = tuple(map(str, batches.manifest.identity.source.get("class_names") or ()))
-    if classes != run.classes:
-        raise RunError(f"{data} has other classes than the run was trained on")
+    check_classes(run.classes, batches, data)
     shape = shape_of(batches, data)
     if (found := shape[0]) != run.channels:
         raise RunError(f"{data} has images of {found} channels; the run's have {run.channels}")

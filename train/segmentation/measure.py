@@ -25,6 +25,7 @@ from loaders.crops import centre_crops, crop_images, crop_masks
 from loaders.stream import Stream
 from models.deeplab import DeepLab, upsampled
 from models.feature_binding import FeatureBinding
+from train.fitting import check_classes
 from train.running import Report, autocast, best_device
 from train.runs import EVALUATIONS, Run, digest, to_record, write_record
 from train.segmentation.iou import confusion, iou, mean_iou
@@ -195,7 +196,7 @@ def _counted(
     """One pass over the scenes."""
     rows: list[Tensor] = []
     found: dict[str, list[Tensor]] = {}
-    for batch in _three_channels(scenes, data):
+    for batch in in_colour(scenes, data):
         images, masks = centred(batch, size, predictor.config.fill)
         check_ids(masks, classes, scenes, batch["row"])
         rows.append(batch["row"])
@@ -208,7 +209,12 @@ def _counted(
     return Counted(torch.cat(rows), {name: torch.cat(parts) for name, parts in found.items()})
 
 
-def _three_channels(scenes: Stream, data: str) -> Iterator[dict[str, Tensor]]:
+def in_colour(scenes: Stream, data: str) -> Iterator[dict[str, Tensor]]:
+    """The batches of scenes, none of whose images is gray.
+
+    Raises:
+        RunError: one is, when its turn comes.
+    """
     for batch in scenes:
         if any(len(image) != 3 for image in batch["image"]):
             raise RunError(f"{data} has an image that is not in colour")
@@ -219,9 +225,7 @@ def _scenes(run: Run, data: str, how: Measure) -> Stream:
     """The scenes to look at, in the order of their rows."""
     scenes = stream_of(data, how.images, batch_size=how.batch_size, columns=())
     check_members(scenes, data, ("mask.png",), ())
-    names = scenes.manifest.identity.source.get("class_names") or ()
-    if tuple(map(str, names)) != run.classes:
-        raise RunError(f"{data} has other classes than the run was trained on")
+    check_classes(run.classes, scenes, data)
     return scenes
 
 

@@ -20,10 +20,11 @@ from torch import Tensor
 from artifacts.errors import BundleError, RunError
 from artifacts.masks import voc_palette
 from loaders.stream import Stream, stream
+from train.fitting import check_classes
 from train.report.printable import printable
 from train.report.sheet import Band, Line, Tile, draw
 from train.running import Report, best_device
-from train.segmentation.measure import Predictor, centred
+from train.segmentation.measure import Predictor, centred, in_colour
 from train.segmentation.run import Answer, Segment, trained
 from train.segmentation.scenes import check_ids, check_members
 from train.subset import rows_of
@@ -108,9 +109,7 @@ def scene_panels(
     networks = _networks(runs, answer, device)
     scenes = _scenes(data, keys, networks[0].classes)
     lines = []
-    for key, batch in zip(keys, scenes, strict=True):
-        if len(batch["image"][0]) != 3:
-            raise RunError(f"{data} has an image that is not in colour")
+    for key, batch in zip(keys, in_colour(scenes, data), strict=True):
         check_ids(batch["mask"], len(networks[0].classes), scenes, batch["row"])
         views = [centred(batch, one.config.crop, one.config.fill) for one in networks]
         answers = [one.shown(images) for one, (images, _) in zip(networks, views, strict=True)]
@@ -188,9 +187,7 @@ def _scenes(data: str, keys: Sequence[str], classes: tuple[str, ...]) -> Stream:
     """Some scenes of a bundle in this order, one by one."""
     whole = stream(data, columns=())
     check_members(whole, data, ("mask.png",), ())
-    names = whole.manifest.identity.source.get("class_names") or ()
-    if tuple(map(str, names)) != classes:
-        raise RunError(f"{data} has other classes than the run was trained on")
+    check_classes(classes, whole, data)
     places = {key: row for row, key in enumerate(whole.index.rows.keys.tolist())}
     rows = [places.get(key.encode(errors="surrogateescape")) for key in keys]
     if None in rows:

@@ -17,6 +17,7 @@ from artifacts.errors import RunError
 from artifacts.manifest import MANIFEST
 from loaders.draws import Draws
 from train.classify.run import lasting
+from train.fitting import class_names
 from train.ranks import Ranks
 from train.running import Running, key
 from train.runs import MODEL, Run
@@ -171,8 +172,7 @@ def _clean(
     """The scenes of the second stage, and the run, which names them where they are others."""
     place = bundles.clean or bundles.data
     clean = scenes_of(config, place, _denoising_seed(config), ranks, running)
-    names = clean.stream.manifest.identity.source.get("class_names") or ()
-    if tuple(map(str, names)) != run.classes:
+    if class_names(clean.stream, place) != run.classes:
         raise RunError(f"{place} has other classes than {bundles.data}")
     if bundles.clean is None:
         return run, clean
