@@ -5,14 +5,15 @@ Nothing heavy is imported before it is needed, so that `quire --help` answers at
 
 import importlib
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from artifacts.errors import QuireError
+from artifacts.processors import limit_threads
 
 if TYPE_CHECKING:
     from artifacts.verify import verify
@@ -36,94 +37,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'quire' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Building:
-    """Where a bundle goes, and who builds it, which changes no byte."""
-
-    out: Path
-    """The bundle's folder. One in which the same build was stopped is taken up again."""
-    workers: int = len(os.sched_getaffinity(0))
-    """Processes on this machine; 0 builds in this process."""
-    scheduler: str | None = None
-    """Address of a running Dask scheduler to use instead, e.g. tcp://host:8786."""
-    skip_bad: bool = False
-    """Leave out samples that cannot be read, with the reasons in the manifest."""
-    download: bool = False
-    """Fetch the public dataset into PATH first, where it is not there."""
-    dry_run: bool = False
-    """Print what would be built and what is already there, and stop."""
-
-
-def _build_command(recipe_type: type[Any]) -> Callable[..., int]:
-    """The command that builds one kind of bundle: an option for each field of its recipe.
-
-    A recipe that reads nothing has no option for a source.
-    """
-    import tyro
-
-    from builders.sources.source import NOTHING
-
-    optional = NOTHING in recipe_type.reads
-    held = " or ".join(what for what in recipe_type.reads if what != NOTHING)
-    wanted = f"The {held} to read as KIND:PATH; `quire sources` lists the kinds."
-    default: Any = None if optional else tyro.MISSING
-
-    def command(*, source: Any = default, building: Any, recipe: Any) -> int:
-        return _build(source, building, recipe)
-
-    def sourceless(*, building: Any, recipe: Any) -> int:
-        return _build(None, building, recipe)
-
-    made: Callable[..., int] = command if held else sourceless
-    made.__doc__ = recipe_type.__doc__
-    flat = tyro.conf.OmitArgPrefixes
-    made.__annotations__ = {
-        "source": Annotated[str | None if optional else str, tyro.conf.arg(help=wanted)],
-        "building": flat[tyro.conf.FlagCreatePairsOff[Building]],
-        "recipe": flat[recipe_type],
-        "return": int,
-    }
-    return made
-
-
-def _build(spec: str | None, building: Building, recipe: Any) -> int:
-    """Build a bundle, or go on with a build that was stopped."""
-    from builders.run import build, plan
-    from builders.sources.catalogue import open_source
-
-    source = open_source(
-        spec,
-        split=recipe.split,
-        download=_download if building.download else None,
-        reads=recipe.reads,
-    )
-    if building.dry_run:
-        print(plan(recipe, source, building.out).describe())
-        return 0
-    with _progress("shards") as report:
-        manifest = build(
-            recipe,
-            source,
-            building.out,
-            workers=building.workers,
-            scheduler=building.scheduler,
-            skip_bad=building.skip_bad,
-            report=report,
-        )
-    size = sum(shard.bytes for shard in manifest.shards) / 1e6
-    shards = f"{len(manifest.shards):,} shards, {size:.1f} MB"
-    print(f"{building.out}: {manifest.samples:,} samples, {shards}")
-    for left in manifest.left_out:
-        print(f"left out: {left.file}: {left.reason}")
-    return 0
-
-
-def _download(kind: str, folder: Path) -> None:
-    from train.download import download
-
-    download(kind, folder)
 
 
 def sources() -> int:
@@ -220,13 +133,6 @@ _COMMANDS: dict[str, Callable[..., int]] = {
 }
 
 
-def _build_commands() -> dict[str, Callable[..., int]]:
-    """Build a bundle, or go on with a build that was stopped."""
-    from builders.recipes import RECIPES
-
-    return {kind: _build_command(recipe) for kind, recipe in RECIPES.items()}
-
-
 def _later(summary: str, module: str, name: str) -> Callable[[], Any]:
     """What imports a module and has a function of it make a command, or several."""
 
@@ -238,7 +144,10 @@ def _later(summary: str, module: str, name: str) -> Callable[[], Any]:
 
 
 _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options are slow to import
-    "build": _build_commands,
+    "build": _later(
+        "Build a bundle, or go on with a build that was stopped.",
+        *("train.commands.build", "build_commands"),
+    ),
     "train": _later(
         "Train a model on a bundle, or go on with a run that was stopped.",
         *("train.commands.train", "train_commands"),
@@ -264,6 +173,8 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
         *("train.commands.study", "study_command"),
     ),
 }
+_STDOUT = 1
+_NO_READER = 128 + 13  # the status of a process that SIGPIPE ended
 _ORDER = (
     *("sources", "build", "verify", "rebuild", "show"),
     *("train", "evaluate", "attack", "panels", "features", "study", "demo"),
@@ -289,11 +200,16 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    limit_threads()
     try:
-        return _run(arguments)
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
     except (QuireError, OSError) as error:
         if debug:
             raise
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return _NO_READER
         print(f"quire: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -301,6 +217,16 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print("quire: stopped", file=sys.stderr)
         return 130
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads what is printed, as after `| head`; the rest of it is thrown away."""
+    output = select.poll()
+    output.register(_STDOUT, 0)  # which reports nothing but that its other end is closed
+    if not output.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+    return True
 
 
 def _run(arguments: list[str]) -> int:

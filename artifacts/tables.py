@@ -18,8 +18,12 @@ _SCALARS = "biufS"  # numpy kinds that a table may hold: nothing of variable len
 
 @contextmanager
 def new_table(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file without times or creation order in it."""
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+    """A new HDF5 file without times or creation order in it.
+
+    The oldest form of each structure is one that HDF5 1.14 and 2.0 write alike, to the last byte;
+    those of 1.8 and 1.10 (`libver="v108"`, `"v110"`) they do not.
+    """
+    with h5py.File(path, "w", libver=("earliest", "v108")) as file:
         yield file
 
 

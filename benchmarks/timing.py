@@ -19,6 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
+from artifacts.processors import processors
+
 Run: TypeAlias = Callable[[], int]  # does the work once and says of how many samples
 
 _LIBRARIES = (
@@ -124,7 +126,13 @@ def _cell(value: str | float | None) -> str:
 
 @contextmanager
 def on_cores(count: int | None) -> Iterator[None]:
-    """Keep this thread, and every thread and process that it starts, to so many cores."""
+    """Keep this thread, and every thread and process that it starts, to so many cores.
+
+    Only Linux can; elsewhere they go where they like.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
     before = os.sched_getaffinity(0)
     if count is not None:
         os.sched_setaffinity(0, sorted(before)[-count:])
@@ -166,7 +174,7 @@ def write_report(path: Path, tables: Sequence[Table]) -> None:
     report = {
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": processors(),
         "libraries": {name: version for name in _LIBRARIES if (version := _version(name))},
         "tables": [table.record() for table in tables],
     }

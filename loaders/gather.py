@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from artifacts.compiled import compiled
 
 AHEAD = 2  # samples whose cache lines are asked for before they are copied
 
@@ -51,7 +53,7 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
     return types.void(types.intp), generate
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _copy(target: int, step: int, sources: Any, size: int) -> None:
     for i in range(len(sources)):
         if i + AHEAD < len(sources):

@@ -14,6 +14,7 @@ from artifacts.bundle import Bundle, check_listing, check_records, open_bundle
 from artifacts.errors import BundleError
 from artifacts.index import Index
 from artifacts.manifest import Manifest
+from artifacts.processors import processors
 from loaders.batches import Batches, Layout, LocalBatches, Order, Position, RemoteBatches
 from loaders.decode import Array
 from loaders.reader import Batch, Reader
@@ -197,7 +198,7 @@ def stream(
 
 def decoders(threads: int | None, workers: int) -> int:
     """Threads that decode in each process: as asked, or the processors here, or 1 with workers."""
-    return threads or (1 if workers else len(os.sched_getaffinity(0)))
+    return threads or (1 if workers else processors())
 
 
 def _as_is(rows: Rows) -> Order:

@@ -1,5 +1,21 @@
-"""Tests run side by side, one process a core: threads of their own would only get in the way."""
+"""Tests run side by side, one process a core: threads of their own would only get in the way.
 
+So they take one each, and the processes that they start as well, unless OMP_NUM_THREADS says more.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
 import torch
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))

@@ -149,6 +149,25 @@ def test_an_expected_error_is_one_line_and_a_status(
     assert not Path("x").exists()
 
 
+def test_a_reader_that_has_gone_ends_it_quietly_and_loses_no_file(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """As `quire show … | true`, whose reader has gone before there is anything to read."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    files = {option: tmp_path / f"sheet{option}" for option in ("--png", "--html")}
+    options = [str(part) for pair in files.items() for part in pair]
+    done = subprocess.run(
+        [sys.executable, "-m", "quire", "show", str(bundle), *options],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=120,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")  # that of a process that SIGPIPE ended
+    assert all(path.stat().st_size > 1000 for path in files.values())
+
+
 def test_debug_gives_the_traceback() -> None:
     done = run("show", "/no/such/bundle", "--debug")
     assert done.returncode == 1

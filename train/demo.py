@@ -5,7 +5,6 @@ is timed beside plain webdataset. Then models are trained and measured (`train.d
 report is one page, next to the bundle.
 """
 
-import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import torch
 
 from artifacts.bundle import Bundle, open_bundle
 from artifacts.errors import BundleError
+from artifacts.processors import processors
 from artifacts.verify import verify
 from builders.corrupted import Corrupted
 from builders.rebuild import rebuild
@@ -208,7 +208,7 @@ def _speed(rates: Rates) -> Section:
 
 def _machine() -> Section:
     values = {
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(processors()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": version("torch"),

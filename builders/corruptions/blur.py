@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from artifacts.compiled import compiled
 from artifacts.errors import RecipeError
 from builders.corruptions.images import (
     Floats,
@@ -172,7 +172,7 @@ def _zooms(side: int, stop: float) -> Zoom:
     return Zoom(np.stack([z.source for z in zooms]), np.stack([z.weight for z in zooms]))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _displace(image: Images, tosses: Images) -> None:
     """In place, from the last pixel to the first, so that what is read is not yet displaced."""
     height, width, channels = image.shape
@@ -184,7 +184,7 @@ def _displace(image: Images, tosses: Images) -> None:
                     image[y, x, c] = image[y - down, x - across, c]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _smear(images: Images, across: Indices, down: Indices, bell: Floats, out: Images) -> None:
     count, height, width, channels = images.shape
     reach, length = bell.size - 1, width * channels
@@ -209,7 +209,7 @@ def _smear(images: Images, across: Indices, down: Indices, bell: Floats, out: Im
                     out[n, y, x, c] = quantum // np.uint32(_QUANTUM)  # but cut off here
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _magnified_sum(
     pixels: NDArray[np.float32], source: Indices, weight: Floats
 ) -> NDArray[np.float32]:
@@ -230,7 +230,7 @@ def _magnified_sum(
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _scale(row: NDArray[np.float32], weight: float, out: Floats) -> None:
     for x in range(out.shape[0]):
         for i in range(out.shape[1]):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from artifacts.errors import RecipeError
-from builders.corruptions import blur, digital, noise, weather
+from builders.corruptions import blur, digital, elastic, noise, weather
 from builders.corruptions.images import Generators, Images
 
 CORRUPTIONS: Mapping[str, Callable[..., Images]] = {
@@ -24,7 +24,7 @@ CORRUPTIONS: Mapping[str, Callable[..., Images]] = {
         weather.fog,
         digital.brightness,
         digital.contrast,
-        digital.elastic_transform,
+        elastic.elastic_transform,
         digital.pixelate,
         digital.jpeg_compression,
         noise.speckle_noise,  # its four extra ones

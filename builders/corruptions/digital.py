@@ -1,4 +1,4 @@
-"""What cameras, codecs and editors do: brightness, contrast, saturation, pixels, JPEG, elasticity.
+"""What cameras, codecs and editors do: brightness, contrast, saturation, pixels, JPEG.
 
 Constants and conventions: Hendrycks & Dietterich (2019), CIFAR-10-C; they differ from ImageNet-C's.
 """
@@ -9,27 +9,16 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import simplejpeg
-from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from builders.corruptions.images import Floats, Generators, Images, Indices, constant, to_bytes
+from artifacts.compiled import compiled
+from builders.corruptions.images import Floats, Generators, Images, Indices, constant
 
 _BRIGHTNESS = {1: 0.05, 2: 0.1, 3: 0.15, 4: 0.2, 5: 0.3}  # added to the value
 _CONTRAST = {1: 0.75, 2: 0.5, 3: 0.4, 4: 0.3, 5: 0.15}
 _SATURATE = {1: (0.3, 0.0), 2: (0.1, 0.0), 3: (1.5, 0.0), 4: (2.0, 0.1), 5: (2.5, 0.2)}
 _QUALITY = {1: 80, 2: 65, 3: 58, 4: 50, 5: 40}
 _PIXELATE = {1: 0.95, 2: 0.9, 3: 0.85, 4: 0.75, 5: 0.65}
-# Height and blur of the bumps, and reach of the corners, in sides of 32 pixels.
-_ELASTIC = {
-    1: (0.0, 0.0, 0.08),
-    2: (0.05, 0.2, 0.07),
-    3: (0.08, 0.06, 0.06),
-    4: (0.1, 0.04, 0.05),
-    5: (0.1, 0.03, 0.03),
-}
-_ELASTIC_SIDE = 32
-_CORNERS = np.array([[26, 26], [26, 6], [6, 6]], np.float32)  # a third of a side from the middle
 
 Weights: TypeAlias = NDArray[np.uint32]  # in fixed point
 _FIXED_BITS = 22  # Pillow weighs bytes by integers of this many fractional bits
@@ -81,28 +70,6 @@ def jpeg_compression(images: Images, *, severity: float, rngs: Generators) -> Im
     return out
 
 
-def elastic_transform(images: Images, *, severity: float, rngs: Generators) -> Images:
-    """Shear by moved corners, then bend by smooth bumps. (N, 32, 32, C) -> same; CIFAR-10-C, 1..5.
-
-    The first severity has no bumps.
-    """
-    height, width, reach = (_ELASTIC_SIDE * share for share in constant(_ELASTIC, severity))
-    pixels = images.astype(np.float32) / np.float32(255)
-    sheared = np.empty_like(pixels)
-    for image, out, rng in zip(pixels, sheared, rngs, strict=True):
-        moved = _CORNERS + rng.uniform(-reach, reach, _CORNERS.shape).astype(np.float32)
-        matrix = cv2.getAffineTransform(_CORNERS, moved)
-        size = (image.shape[1], image.shape[0])
-        warped = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
-        out[:] = warped.reshape(image.shape)
-    if not height:
-        return to_bytes(sheared)
-    bumps = np.stack([rng.uniform(-1, 1, (2, *images.shape[1:3])) for rng in rngs])
-    smooth = ndimage.gaussian_filter(bumps, (0, 0, width, width), mode="reflect", truncate=3)
-    bent: NDArray[np.float32] = _bend(sheared, (smooth * height).astype(np.float32))
-    return to_bytes(bent)
-
-
 def _through_hsv(images: Images, change: tuple[float, float, float]) -> Images:
     """With the saturation scaled and shifted, and the value lifted."""
     red, green, blue = np.moveaxis(images, -1, 0)  # which refuses grey images
@@ -131,7 +98,7 @@ def _boxes(side: int, small: int) -> tuple[Indices, Weights, Indices]:
     return np.minimum(source[:, taps], side - 1), weight, back
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _change_hsv(
     red: Images,
     green: Images,
@@ -154,7 +121,7 @@ def _change_hsv(
                     out[n, y, x, c] = np.uint8(min(max(colour[c], 0.0), 1.0) * 255)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _to_hsv(r: float, g: float, b: float) -> tuple[float, float, float]:
     """All in 0..1; the order of operations is scikit-image's, blue before green before red."""
     value = max(r, g, b)
@@ -171,7 +138,7 @@ def _to_hsv(r: float, g: float, b: float) -> tuple[float, float, float]:
     return hue + 1 if hue < 0 else hue, spread / value, value
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _from_hsv(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
     sector = int(hue * 6)
     part = hue * 6 - sector
@@ -191,7 +158,7 @@ def _from_hsv(hue: float, saturation: float, value: float) -> tuple[float, float
     return value, rising, low
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _pull(images: Images, levels: Floats, factor: float, out: Images) -> None:
     """Towards the mean, which is summed pixel by pixel: the order decides its last bit."""
     count, height, width, channels = images.shape
@@ -208,7 +175,7 @@ def _pull(images: Images, levels: Floats, factor: float, out: Images) -> None:
                     out[n, y, x, c] = np.uint8(min(max(value, 0.0), 1.0) * 255)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _pixelate(
     images: Images,
     rows: Indices,
@@ -243,41 +210,3 @@ def _pixelate(
             for x in range(width):
                 for c in range(channels):
                     out[n, y, x, c] = line[column_back[x] * channels + c]
-
-
-@njit(cache=True, nogil=True)
-def _reflected(at: float, side: int) -> float:
-    """A coordinate brought to -1..side by reflection at the image's edges, as scipy.ndimage."""
-    period = 2 * side
-    if at < 0:
-        if at < -period:
-            at += period * int(-at / period)
-        return at + period if at < -side else max(-at, 1e-15) - 1
-    if at > side - 1:
-        at -= period * int(at / period)
-        return period - at - 1 if at >= side else at
-    return at
-
-
-@njit(cache=True, nogil=True)
-def _bend(pixels: NDArray[np.float32], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each pixel from where its offsets point. (N, H, W, C), (N, 2, H, W) across, down -> same."""
-    count, height, width, channels = pixels.shape
-    out = np.empty_like(pixels)
-    for n in range(count):
-        for y in range(height):
-            for x in range(width):
-                down = _reflected(y + np.float64(offsets[n, 1, y, x]), height)
-                across = _reflected(x + np.float64(offsets[n, 0, y, x]), width)
-                top, left = int(np.floor(down)), int(np.floor(across))
-                low, right = down - top, across - left
-                high, near = 1 - low, 1 - right
-                above, below = max(top, 0), min(top + 1, height - 1)
-                here, there = max(left, 0), min(left + 1, width - 1)
-                for c in range(channels):
-                    value = pixels[n, above, here, c] * high * near
-                    value += pixels[n, above, there, c] * high * right
-                    value += pixels[n, below, here, c] * low * near
-                    value += pixels[n, below, there, c] * low * right
-                    out[n, y, x, c] = value
-    return out

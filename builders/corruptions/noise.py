@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.special import ndtr, pdtr
 
+from artifacts.compiled import compiled
 from builders.corruptions.images import Generators, Images, constant, sigma, to_bytes
 
 _GAUSSIAN_SIGMA = {1: 0.04, 2: 0.06, 3: 0.08, 4: 0.09, 5: 0.10}
@@ -113,7 +113,7 @@ def _draw(images: Images, law: _Law, rngs: Generators) -> Images:
     return out.reshape(images.shape)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _look_up(
     image: Images,
     words: NDArray[np.uint32],

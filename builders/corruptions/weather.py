@@ -10,10 +10,10 @@ from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from artifacts.compiled import compiled
 from artifacts.digest import sha256
 from artifacts.errors import SourceError
 from builders.corruptions.blur import smear, zoom
@@ -208,7 +208,7 @@ def _soften(covered: NDArray[np.bool_], edge: float) -> NDArray[np.float32]:
     return np.where(cover < np.float32(0.8), np.float32(0), cover)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _plasma(uniforms: Floats, decay: float) -> Floats:
     """Fractal maps from uniform numbers in [0, 1). (N, 1023) -> (N, 32, 32)."""
     maps = np.zeros((len(uniforms), _SIDE, _SIDE))
@@ -225,7 +225,7 @@ def _plasma(uniforms: Floats, decay: float) -> Floats:
     return maps
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _fill(field: Floats, kind: int, y: int, x: int, step: int, wibble: float) -> None:
     """One new point of a square at (y, x): the mean of four that are there, and a wibble."""
     half = step // 2

@@ -8,9 +8,9 @@ and each step of it is a few vector instructions. A row holds a node's numbers, 
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from artifacts.compiled import compiled
 from builders.graphs import traversal
 from builders.graphs.traversal import Arcs, Floats, Indices, Sweep
 
@@ -36,7 +36,7 @@ def sweep(arcs: Arcs, order: Indices) -> Sweep:
     return traversal.sweep(arcs)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _walked(arcs: Arcs, order: Indices) -> int:
     """How many nodes and arcs are on the ways of 16 sources at equal intervals of the order."""
     n, walked = order.size, 0
@@ -53,7 +53,7 @@ def _walked(arcs: Arcs, order: Indices) -> int:
     return walked
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sweep(arcs: Arcs, order: Indices) -> tuple[Sweep, bool]:
     """The sums, (n + 64,) each, and whether all paths could be counted."""
     n, exact = order.size, True
@@ -72,7 +72,7 @@ def _sweep(arcs: Arcs, order: Indices) -> tuple[Sweep, bool]:
     return found, exact
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@compiled(forceinline=True)
 def _zeros(size: int) -> Sweep:
     return Sweep(
         np.zeros(size, np.int64),
@@ -88,7 +88,7 @@ def _zeros(size: int) -> Sweep:
 # What follows is inlined: else each row would be counted as a reference, for longer than it is read
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@compiled(forceinline=True)
 def _search(arcs: Arcs, order: Indices, first: int, distance: Distances, paths: Floats) -> int:
     """Fill all rows for the 64 sources from `first` on; where in the order one of these comes.
 
@@ -114,7 +114,7 @@ def _search(arcs: Arcs, order: Indices, first: int, distance: Distances, paths: 
     return begin
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@compiled(forceinline=True)
 def _go_on(distance: Distances, paths: Floats, next_distance: Distances, nexts: Floats) -> None:
     """Along one arc. All is read before any of it is chosen, so that lanes become vectors."""
     for lane in range(_LANES):
@@ -124,7 +124,7 @@ def _go_on(distance: Distances, paths: Floats, next_distance: Distances, nexts: 
         next_distance[lane] = min(before, length)
 
 
-@njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+@compiled(forceinline=True, error_model="numpy")
 def _add_up(
     arcs: Arcs, v: int, distance: Distances, paths: Floats, share: Floats, total: Floats
 ) -> bool:
@@ -140,14 +140,14 @@ def _add_up(
     return exact
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@compiled(forceinline=True)
 def _add(distance: Distances, next_distance: Distances, share: Floats, total: Floats) -> None:
     for lane in range(_LANES):
         more = share[lane]
         total[lane] += more if next_distance[lane] == distance[lane] + np.int32(1) else 0.0
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@compiled(forceinline=True)
 def _count(found: Sweep, v: int, first: int, distance: Distances, n: int) -> None:
     """Count one node for those that reach it, and these for the node."""
     farthest = found.farthest[first : first + _LANES]

@@ -7,8 +7,9 @@ no check for indices that count from the end.
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from artifacts.compiled import compiled
 
 Indices: TypeAlias = NDArray[np.uint32]
 Longs: TypeAlias = NDArray[np.int64]
@@ -36,7 +37,7 @@ class Sweep(NamedTuple):
     dependencies: Floats  # (n,): the shares of the pairs' shortest paths that lead through it
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def csr(size: int, sources: Indices, targets: Indices) -> Arcs:
     """Sort arcs by where they begin. (A,), (A,) -> CSR."""
     starts = np.zeros(size + 1, np.uint32)
@@ -52,7 +53,7 @@ def csr(size: int, sources: Indices, targets: Indices) -> Arcs:
     return Arcs(starts, ends)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def longest_paths(arcs: Arcs, order: Indices) -> NDArray[np.int32]:
     """The number of arcs on the longest path that ends in each node. -> (n,).
 
@@ -66,7 +67,7 @@ def longest_paths(arcs: Arcs, order: Indices) -> NDArray[np.int32]:
     return longest
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def components(size: int, sources: Indices, targets: Indices) -> Indices:
     """The least node that each node hangs together with, along arcs of any direction. -> (n,)."""
     least = np.arange(size).astype(np.uint32)
@@ -84,7 +85,7 @@ def components(size: int, sources: Indices, targets: Indices) -> Indices:
     return least
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def sweep(arcs: Arcs) -> Sweep:
     """A breadth-first search from every node, and Brandes' sum on the way back, in one pass.
 
@@ -118,7 +119,7 @@ def sweep(arcs: Arcs) -> Sweep:
     return Sweep(lengths, farthest, reaches, distances_from, reached_by, distances_to, dependencies)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _search(
     arcs: Arcs,
     source: int,

@@ -353,14 +353,32 @@ def elastic_transform(image: Image, *, severity: int, rng: Rng) -> Image:
     corners = single([[26, 26], [26, 6], [6, 6]])
     moved = corners + single(rng.uniform(-reach, reach, corners.shape))
     matrix = cv2.getAffineTransform(corners, moved)
-    mode = cv2.BORDER_REFLECT_101
-    sheared = cv2.warpAffine(single(image) / 255, matrix, (32, 32), borderMode=mode)
-    sheared = sheared.reshape(image.shape)
+    sheared = sheared_by(matrix, single(image) / 255).reshape(image.shape)
     across = bumps(height, width, rng)
     down = bumps(height, width, rng)
     x, y, z = np.meshgrid(np.arange(32), np.arange(32), np.arange(image.shape[2]))
     points = [y + down, x + across, z]
     return floored(ndimage.map_coordinates(sheared, points, order=1, mode="reflect"))
+
+
+def sheared_by(matrix: Floats, pixels: Floats) -> Floats:
+    """cv2.warpAffine as CIFAR-10-C had it: that of OpenCV 3 and 4, which looks up 32nds of a pixel.
+
+    OpenCV 5 has another arithmetic there, but its remap still takes positions in 32nds.
+    """
+    mode = cv2.BORDER_REFLECT_101
+    if int(cv2.__version__.split(".")[0]) < 5:
+        return np.asarray(cv2.warpAffine(pixels, matrix, (32, 32), borderMode=mode))
+    back = cv2.invertAffineTransform(matrix)
+    columns, rows = np.arange(32), np.arange(32)[:, np.newaxis]
+    by_column, by_row = back[:, :1, np.newaxis] * columns, back[:, 1:2, np.newaxis] * rows
+    steps = [np.rint(part * 1024) for part in (by_column, by_row + back[:, 2:, np.newaxis])]
+    at = np.floor((sum(steps) + 16) / 32).astype(int)  # (2, 32, 32): across, down
+    whole = (at // 32).transpose(1, 2, 0).astype(np.int16)
+    part = (at % 32)[1] * 32 + (at % 32)[0]
+    return np.asarray(
+        cv2.remap(pixels, whole, part.astype(np.uint16), cv2.INTER_LINEAR, borderMode=mode)
+    )
 
 
 def bumps(height: float, width: float, rng: Rng) -> Floats:

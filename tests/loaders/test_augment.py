@@ -346,7 +346,7 @@ def test_crops_and_flips_can_be_compiled_whole() -> None:
         torch.testing.assert_close(compiled(images, boxes, mask), both(images, boxes, mask))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("layout", FORMATS)
 def test_devices_augment_the_same(layout: torch.memory_format) -> None:
     images, rows = images_of((500, 3, 32, 32), layout), torch.arange(500)

@@ -99,7 +99,7 @@ def test_a_flipped_bit_of_the_row_flips_every_bit_half_the_time() -> None:
         assert ((flips - 0.5).abs() < 6 * 0.5 / math.sqrt(4096)).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_devices_draw_the_same() -> None:
     numbers = torch.arange(10_000)
     there = Draws(1, 2, numbers.cuda()).uniforms("flip", 5)

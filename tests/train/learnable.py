@@ -11,14 +11,18 @@ from models.cnn2graph import CNN2GraphConfig
 from models.similarity_graph import GraphConfig
 from tests.bundles import image_bundle, write_bundle
 from train.classify.run import Classify
+from train.metrics import read_metrics
 from train.running import Running
 
 GRAPH = GraphConfig(k=3, width=16)
 QUICK = Classify(
     encoder="resnet20", graph=GRAPH, epochs=2, batch_size=8, lr=0.05, mean=(0.5,), std=(0.25,)
 )
+# Long and gently enough that what is learned depends on the seed little, and on rounding less.
+LEARNING = replace(QUICK, epochs=12, batch_size=20, lr=0.02, crop=(1.0, 1.0), flip=False)
 PROXY = replace(QUICK, head="cnn2graph", cnn2graph=CNN2GraphConfig(heads=2))
 RUNNING = Running(tensorboard=False, log_every=1, checkpoint_seconds=0.0)
+RARELY = replace(RUNNING, checkpoint_seconds=1e9)
 
 
 def learnable_bundle(folder: Path, *, images: int = 20, seed: int = 0, channels: int = 1) -> Path:
@@ -42,6 +46,19 @@ def learnable_bundle(folder: Path, *, images: int = 20, seed: int = 0, channels:
         samples_per_shard=images,
     )
     return folder
+
+
+def epoch_losses(run: Path) -> list[float]:
+    """The mean loss of each epoch of a run that logged every step."""
+    lines = read_metrics(run)
+    steps = [line["loss"] for line in lines if "loss" in line]
+    epochs = sum("train_accuracy" in line for line in lines)
+    return [float(mean) for mean in np.reshape(steps, (epochs, -1)).mean(1)]
+
+
+def last_accuracy(run: Path) -> float:
+    """Of the last epoch, in percent."""
+    return [line["train_accuracy"] for line in read_metrics(run) if "train_accuracy" in line][-1]
 
 
 def anchor_bundle(

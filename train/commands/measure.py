@@ -80,9 +80,9 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
                     report=report,
                 )
         grid = table(data, found)
-        print(as_text(grid))
         if csv:
             csv.write_text(as_csv(grid), "utf-8")
+        print(as_text(grid))
         return 0
 
     return command
@@ -96,9 +96,9 @@ def measure_networks(
         raise RunError("of the options of a measurement, sparse networks know images alone")
     with bar("images") as report:
         rows = measure(run, data, images=how.images, device=device, report=report)
-    print(as_text(measured_grid(data, rows, KINDS[read_run(run).method])))
     if file:
         file.write_text(as_lines(rows, MEASURED), "utf-8")
+    print(as_text(measured_grid(data, rows, KINDS[read_run(run).method])))
     return 0
 
 
@@ -125,9 +125,9 @@ def attack_command(bar: Bar) -> Callable[..., int]:
         """
         with bar("images") as report:
             rows = attack(run, data, how=how, device=device, report=report)
-        print(as_text(attacked_grid(data, rows, how, KINDS[read_run(run).method])))
         if csv:
             csv.write_text(as_lines(rows, columns(how)), "utf-8")
+        print(as_text(attacked_grid(data, rows, how, KINDS[read_run(run).method])))
         return 0
 
     return command

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan, nan, sqrt
 
-from scipy import stats
+from scipy.special import stdtrit
 
 STATISTICS = ("n", "mean", "deviation", "t_95", "z_95")  # the columns that `statistics_of` fills
 
@@ -72,7 +72,7 @@ def interval(values: Sequence[float]) -> Interval:
     mean = statistics.mean(numbers)
     deviation = statistics.stdev(numbers) if n > 1 and isfinite(mean) else nan
     error = deviation / sqrt(n)
-    quantile = float(stats.t.ppf(_LEVEL, n - 1)) if n > 1 else nan
+    quantile = float(stdtrit(n - 1, _LEVEL)) if n > 1 else nan
     return Interval(n, mean, deviation, quantile * error, _NORMAL * error)
 
 

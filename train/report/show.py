@@ -18,14 +18,13 @@ _ENDLESS = 1 << 16  # columns where the output is no terminal: nothing is wrappe
 
 
 def show(folder: Path, *, html: Path | None = None, png: Path | None = None) -> None:
-    """Print what is in a bundle; write the same as a page, and its contact sheet as a picture.
+    """Write a bundle's contact sheet as a picture and all about it as a page; print the latter.
 
     Raises:
         BundleError: the bundle is incomplete or damaged, or has no images for the picture.
     """
     bundle = open_bundle(folder)
     overview, counts, origin = about.overview(bundle), about.counts(bundle), about.origin(bundle)
-    print_sections((overview, *counts, *origin))
     if png is not None:
         sheet = contact_sheet(bundle)
         if sheet is None:
@@ -37,6 +36,7 @@ def show(folder: Path, *, html: Path | None = None, png: Path | None = None) -> 
         pictures, digests = about.pictures(bundle), about.digests(bundle)
         sections = (overview, *pictures, *counts, *origin, digests)
         write_page(html, about.title(bundle.manifest), sections)
+    print_sections((overview, *counts, *origin))  # last, for a reader such as `head` may be gone
 
 
 def print_sections(sections: Sequence[Section]) -> None:

@@ -12,7 +12,6 @@ Both come as dicts of tensors on the device: image (b, 3, S, S) uint8, mask (b, 
 dicts can be trained on likewise.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -25,6 +24,7 @@ from torch import Tensor
 from artifacts.blend import PARTS
 from artifacts.errors import RunError
 from artifacts.masks import VOID
+from artifacts.processors import processors
 from loaders.ahead import ToDevice, ahead
 from loaders.crops import crop_images, crop_masks, random_crops
 from loaders.draws import Draws
@@ -97,7 +97,7 @@ def scenes_of(
     """
     stream = _shuffled(config, data, seed, ranks, running, ("mask.png",), ())
     classes = number_of_classes(stream, data)
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    pool = ThreadPoolExecutor(processors())
 
     def make(batch: Batch, epoch: int) -> Batch:
         images = _coloured(batch["image"], data)

@@ -129,7 +129,7 @@ def test_the_best_is_the_fittest_and_the_first_of_equals() -> None:
     assert best(genes, torch.tensor([[0.0, 3, 3, -math.inf]])).tolist() == [[[2, 3]]]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_devices_search_the_same() -> None:
     def genes(device: str) -> Tensor:
         keys = torch.arange(1000, device=device)

@@ -12,7 +12,17 @@ from safetensors.torch import load_file
 from artifacts.errors import RunError
 from models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
 from models.cnn2graph_losses import LossConfig, LossWeights, losses
-from tests.train.learnable import PROXY, QUICK, RUNNING, anchor_bundle, learnable_bundle
+from tests.train.learnable import (
+    LEARNING,
+    PROXY,
+    QUICK,
+    RARELY,
+    RUNNING,
+    anchor_bundle,
+    epoch_losses,
+    last_accuracy,
+    learnable_bundle,
+)
 from train.classify.anchors import AnchorViews, read_anchors
 from train.classify.objectives import CrossEntropy, ProxyLosses, objective_of
 from train.classify.run import build_model, described, trained
@@ -43,22 +53,27 @@ def steps(lines: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "least"), [("transformer", 60), ("gnn", 60), ("mean", 0), ("max", 0)]
+    ("kind", "least", "left"),
+    [("transformer", 50, 0.5), ("gnn", 50, 0.5), ("mean", 0, 0.97), ("max", 0, 0.9)],
 )
-def test_every_kind_learns(kind: Kind, least: int, place: Path, tmp_path: Path) -> None:
-    config = replace(
-        PROXY,
-        cnn2graph=CNN2GraphConfig(kind=kind, heads=2, degree=20),
-        epochs=16,
-        batch_size=40,
-        lr=0.1,
-        crop=(1.0, 1.0),
+def test_every_kind_learns(
+    kind: Kind, least: int, left: float, place: Path, tmp_path: Path
+) -> None:
+    """With attention they know the images: over six seeds 98 to 100 %, chance is 10.
+
+    What is left of an epoch's mean loss is .04 to .07 with it; without it learning takes longer,
+    and .92 to .94 is left for the mean and .47 to .61 for the maximum.
+    """
+    head = CNN2GraphConfig(kind=kind, heads=2, degree=20)
+    fit(
+        place,
+        tmp_path / "run",
+        replace(LEARNING, head="cnn2graph", cnn2graph=head),
+        running=RARELY,
     )
-    lines = fit(place, tmp_path / "run", config, running=replace(RUNNING, checkpoint_seconds=1e9))
-    last = [line for line in lines if "train_accuracy" in line][-1]
-    assert last["train_accuracy"] > least  # of ten classes; without attention it takes longer
-    first, *_, final = (line["loss"] for line in steps(lines))
-    assert final < 0.95 * first
+    assert last_accuracy(tmp_path / "run") > least
+    first, *_, final = epoch_losses(tmp_path / "run")
+    assert final < left * first
 
 
 def test_every_term_is_on_record_and_they_add_up(place: Path, tmp_path: Path) -> None:

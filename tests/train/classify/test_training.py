@@ -23,7 +23,15 @@ from loaders.stream import stream
 from models.cnn2graph import CNN2GraphConfig
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import corrupted_bundle, with_manifest
-from tests.train.learnable import PROXY, QUICK, RUNNING, learnable_bundle
+from tests.train.learnable import (
+    LEARNING,
+    PROXY,
+    QUICK,
+    RARELY,
+    RUNNING,
+    last_accuracy,
+    learnable_bundle,
+)
 from train.classify.augmentation import augmented
 from train.classify.run import Classify, learning_rate, recorded, statistics, trained
 from train.classify.training import train
@@ -78,13 +86,12 @@ def test_a_run_has_its_record_its_metrics_and_its_weights(data: Path, tmp_path: 
     assert before[run / "metrics.jsonl"] == (run / "metrics.jsonl").stat().st_mtime_ns
 
 
-@pytest.mark.parametrize(("head", "least"), [("linear", 60), ("graph", 40)])
+@pytest.mark.parametrize(("head", "least"), [("linear", 50), ("graph", 30)])
 def test_both_heads_learn(head: Any, least: float, tmp_path: Path) -> None:
+    """Over six seeds the linear head ends at 98 to 100 %, the graph's at 72 to 90; chance is 10."""
     data = learnable_bundle(tmp_path / "bundle", images=60)
-    config = replace(QUICK, head=head, epochs=16, batch_size=40, lr=0.1, crop=(1.0, 1.0))
-    train(config, str(data), tmp_path / "run", running=replace(RUNNING, checkpoint_seconds=1e9))
-    last = [line for line in read_metrics(tmp_path / "run") if "train_accuracy" in line][-1]
-    assert last["train_accuracy"] > least  # of ten classes
+    train(replace(LEARNING, head=head), str(data), tmp_path / "run", running=RARELY)
+    assert last_accuracy(tmp_path / "run") > least
 
 
 @pytest.mark.parametrize("step", [1, 4, 5, 6, 9])

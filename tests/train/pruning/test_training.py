@@ -206,14 +206,15 @@ def test_a_step_can_be_trained_again_from_what_is_on_disk(
 
 
 def test_a_network_that_was_trained_classifies_what_it_saw(tmp_path: Path) -> None:
+    """The worst ends at 94 to 99 % over six seeds; after one epoch they are at 16 to 26."""
     learnable_bundle(tmp_path / "train", images=60)
-    graph_bundle(tmp_path / "prunings", replace(RECIPE, layers=(20, 20), alpha=0.3, prunings=2))
-    config = replace(QUICK, epochs=25, retrain=3, batch_size=20)
+    graph_bundle(tmp_path / "prunings", replace(RECIPE, layers=(40, 40), alpha=0.3, prunings=2))
+    config = replace(QUICK, epochs=30, retrain=3, batch_size=20, lr=0.02)
     running = replace(RUNNING, checkpoint_seconds=1e9, log_every=1000)
     paths = tmp_path / "prunings", tmp_path / "run"
     train_prune(config, str(tmp_path / "train"), *paths, running=running)
     epochs = [line for line in read_metrics(tmp_path / "run") if "epoch" in line]
-    assert epochs[-1]["least_train_accuracy"] > 50 > epochs[0]["train_accuracy"]
+    assert epochs[-1]["least_train_accuracy"] > 60 > 45 > epochs[0]["train_accuracy"]
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_network(

@@ -24,7 +24,7 @@ from models.sparse import SparseNetwork
 from models.sparse_batch import SparseNetworks
 from models.sparse_init import INITIALISATIONS
 from tests.graph_bundles import graph_bundle, with_table
-from tests.train.learnable import learnable_bundle
+from tests.train.learnable import RARELY, epoch_losses, learnable_bundle
 from tests.train.sparse.small import GRAPHS, QUICK, RUNNING, STEPS, Stop, bundles, stopping_at
 from train.metrics import read_metrics
 from train.robustness.networks import trained
@@ -112,11 +112,17 @@ def test_a_run_has_its_record_its_metrics_and_its_networks(whole: Path, place: P
 
 
 def test_networks_learn(place: Path, tmp_path: Path) -> None:
-    config = replace(QUICK, initialisations=("uniform",), epochs=60)
-    train(place, tmp_path / "run", config, running=replace(RUNNING, checkpoint_seconds=1e9))
-    last = [line for line in read_metrics(tmp_path / "run") if "train_accuracy" in line][-1]
-    assert last["train_accuracy"] > 40  # of ten classes
-    assert last["least_train_accuracy"] <= last["train_accuracy"]
+    """Of the loss of twelve networks .55 to .71 is left over six seeds."""
+    recipe = replace(GRAPHS, sizes=(30, 40), nei=(3, 4), least=100, most=20_000, graphs=6, seed=3)
+    graph_bundle(tmp_path / "graphs", recipe)
+    config = replace(QUICK, epochs=40, together=60)
+    train_sparse(
+        config, str(place / "train"), tmp_path / "graphs", tmp_path / "run", running=RARELY
+    )
+    first, *_, last = epoch_losses(tmp_path / "run")
+    assert last < 0.95 * first
+    epoch = [line for line in read_metrics(tmp_path / "run") if "train_accuracy" in line][-1]
+    assert epoch["least_train_accuracy"] <= epoch["train_accuracy"]
 
 
 def reference(place: Path, graph: int, initialisation: str, seed: int) -> SparseNetwork:

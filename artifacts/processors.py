@@ -1,0 +1,77 @@
+"""How many processors this process may use: what workers and threads are counted by.
+
+A container's limit is mostly one of processor time, not of processors. joblib reads that limit at
+the root of the control groups alone, Dask at the process's own group; it may be set at any group
+between the two, and the least of them holds.
+"""
+
+import os
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path, PurePosixPath
+
+_GROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def processors() -> int:
+    """Processors whose time this process may use, at least 1.
+
+    The least of: those of the machine, those that the process may run on, and the quotas of
+    processor time of its control groups (Linux, version 1 and 2), rounded up.
+    """
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    return max(1, min([allowed, *(ceil(share) for share in _quotas(_GROUPS, _MEMBERSHIP))]))
+
+
+def limit_threads() -> None:
+    """Let libraries that count processors for themselves use no more than this process may.
+
+    They know which processors it may run on, but not how much of their time: torch in a container
+    of 2 processors on a host of 64 would take 64 threads. To be called before they are imported;
+    who has set OMP_NUM_THREADS has chosen.
+    """
+    allowed = processors()
+    if allowed < (os.cpu_count() or 1):
+        os.environ.setdefault("OMP_NUM_THREADS", str(allowed))
+
+
+def _quotas(groups: Path, membership: Path) -> Iterator[float]:
+    """The processor time a second that each control group of this process may use, where limited.
+
+    Args:
+        groups: where control groups are mounted.
+        membership: the file that names the groups of this process.
+    """
+    for line in _read(membership).splitlines():
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if number == "0":
+            mounted, version = groups, 2
+        elif "cpu" in controllers.split(","):
+            mounted, version = groups / controllers, 1
+            mounted = mounted if mounted.is_dir() else groups / "cpu"
+        else:
+            continue
+        inner = PurePosixPath(path.lstrip("/"))
+        for group in (inner, *inner.parents):
+            yield from _quota(mounted / group, version)
+
+
+def _quota(group: Path, version: int) -> Iterator[float]:
+    """The quota of one group, or nothing where it has none."""
+    if version == 2:
+        numbers = _read(group / "cpu.max").split()
+    else:
+        numbers = [_read(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+    if len(numbers) == 2 and all(number.isdigit() and int(number) for number in numbers):
+        yield int(numbers[0]) / int(numbers[1])  # else "max", -1, or no such file
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

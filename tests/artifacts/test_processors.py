@@ -1,0 +1,76 @@
+"""The processor time that a process may use, from the files that Linux tells it in."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from artifacts import processors as module
+from artifacts.processors import processors
+
+
+def files(folder: Path, contents: dict[str, str]) -> Path:
+    """Control groups, and which of them this process is in."""
+    for name, text in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("membership", "groups", "expected"),
+    [
+        ("0::/", {"cpu.max": "250000 100000"}, 3),  # version 2, as a container sees it
+        ("0::/", {"cpu.max": "max 100000"}, 64),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000"}, 2),
+        ("0::/a/b", {"a/b/cpu.max": "500000 100000", "a/cpu.max": "900000 100000"}, 5),
+        (  # version 1
+            "3:cpu,cpuacct:/job\n0::/",
+            {
+                "cpu,cpuacct/job/cpu.cfs_quota_us": "400000",
+                "cpu,cpuacct/job/cpu.cfs_period_us": "100000",
+            },
+            4,
+        ),
+        (
+            "1:cpu:/job/step",
+            {
+                "cpu/job/cpu.cfs_quota_us": "150000",
+                "cpu/job/cpu.cfs_period_us": "50000",
+                "cpu/job/step/cpu.cfs_quota_us": "-1",
+                "cpu/job/step/cpu.cfs_period_us": "100000",
+            },
+            3,
+        ),
+        (  # a container without a namespace is told the host's path, and sees its own root
+            "4:cpuacct,cpu:/docker/0123",
+            {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"},
+            2,
+        ),
+        ("0::/", {"cpu.max": "nonsense"}, 64),
+        ("nonsense", {}, 64),
+    ],
+)
+def test_the_least_of_what_is_allowed(
+    membership: str,
+    groups: dict[str, str],
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_GROUPS", files(tmp_path / "groups", groups))
+    monkeypatch.setattr(module, "_MEMBERSHIP", files(tmp_path, {"cgroup": membership}) / "cgroup")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
+    assert processors() == expected
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5}, raising=False)
+    assert processors() == 1
+
+
+def test_where_nothing_tells_it_is_what_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MEMBERSHIP", Path("/nothing"))
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert processors() == 12
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert processors() == 1

@@ -1,0 +1,101 @@
+"""A small bundle of every recipe, for comparing what other processors and library versions make.
+
+Run as a script it builds in a folder and prints a digest for each file as JSON; it needs nothing
+that only training needs.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from artifacts.digest import sha256
+from artifacts.manifest import MANIFEST, SUMS
+from builders.anchors import Anchors
+from builders.cooccurrence import Cooccurrence
+from builders.corrupted import Corrupted
+from builders.run import build
+from builders.scenes import Scenes
+from builders.segmix import SegMix
+from builders.sources.catalogue import open_source
+from builders.sources.source import Nothing
+from builders.subsets import Subsets
+from tests.builders.corruption_images import some_images, write_frost
+from tests.feature_bundles import features_of
+from tests.graph_bundles import PRUNED, SMALL
+
+# The manifest tells the versions of libraries, and so do its digest and the card.
+TELLING = {MANIFEST, SUMS, "README.md"}
+
+
+def bundles(folder: Path, images: str, scenes: str, frost: Path) -> Iterator[tuple[Path, Any, Any]]:
+    """Folder, recipe and source of each bundle, in an order in which they can be built.
+
+    Args:
+        folder: for the bundles.
+        images: a source of images of 32 x 32 pixels in colour, with the split test.
+        scenes: a source of scenes, with the split train.
+        frost: the folder of the pictures of frost.
+    """
+    pictures = open_source(images, split="test")
+    drawn = open_source(scenes, split="train", reads=Scenes.reads)
+    yield (
+        folder / "corrupted",
+        Corrupted(sigmas=(0.5, 1.0), frost_dir=frost, samples_per_shard=100_000),
+        pictures,
+    )
+    features_of(folder / "features", pictures)
+    anchors = Anchors(split="test", per_class=2)
+    yield folder / "anchors-uniform", anchors, pictures
+    by_features = replace(anchors, strategy="nearest", features=folder / "features")
+    yield folder / "anchors-nearest", by_features, pictures
+    yield folder / "anchors-farthest", replace(by_features, strategy="farthest"), pictures
+    for generator in ("watts_strogatz", "erdos_renyi", "barabasi_albert", "random_regular"):
+        yield folder / f"graphs-{generator}", replace(SMALL, **_GRAPHS[generator]), Nothing()
+    yield folder / "pruned", PRUNED, Nothing()
+    yield folder / "scenes", Scenes(), drawn
+    yield folder / "cooccurrence", Cooccurrence(split="train"), drawn
+    yield folder / "subsets", Subsets(split="train", cooccurrence=folder / "cooccurrence"), drawn
+    blends = SegMix(split="train", crop=48, limit=len(drawn) * 3)
+    yield folder / "segmix-jpeg", blends, drawn
+    yield folder / "segmix-png", replace(blends, quality=None), drawn
+    yield folder / "segmix-virtual", replace(blends, form="virtual"), drawn
+
+
+_GRAPHS: Mapping[str, Mapping[str, Any]] = {
+    "watts_strogatz": {},
+    "erdos_renyi": {"generator": "erdos_renyi", "nei": None, "p": (0.2, 0.3)},
+    "barabasi_albert": {"generator": "barabasi_albert", "nei": None, "p": None, "m": (2, 3)},
+    "random_regular": {"generator": "random_regular", "nei": None, "p": None, "degree": (2, 4)},
+}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The digest of every file that is made of a recipe and a source alone."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(f.relative_to(folder)): sha256(f) for f in files if f.name not in TELLING}
+
+
+def inputs(folder: Path) -> tuple[str, str, str]:
+    """Images, scenes and frost to build from; all read the same ones. -> what the script takes."""
+    for number, image in enumerate(some_images(40)):
+        path = folder / "test" / f"class{number % 4}" / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    (folder / "frost").mkdir()
+    return f"folder:{folder}?size=32", "shapes:30?size=64x48", str(write_frost(folder / "frost"))
+
+
+def main(folder: Path, images: str, scenes: str, frost: str) -> None:
+    """Build them all, and print the digests."""
+    for where, recipe, source in bundles(folder, images, scenes, Path(frost)):
+        build(recipe, source, where)
+    print(json.dumps(digests(folder)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

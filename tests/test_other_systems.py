@@ -1,0 +1,105 @@
+"""What Linux alone has is not needed, nor is a folder to write in beside the program.
+
+The commands run one after another in one process, and in whatever processes that starts.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# What Python's os has on Linux and lacks on macOS.
+LINUX = (
+    *("sched_getaffinity", "sched_setaffinity", "sched_getscheduler", "sched_getparam"),
+    *("posix_fadvise", "posix_fallocate", "fdatasync", "copy_file_range", "splice", "eventfd"),
+    *("memfd_create", "getrandom", "pidfd_open", "setns", "unshare", "getxattr", "setxattr"),
+    *("listxattr", "removexattr", "getresuid", "getresgid", "setresuid", "setresgid"),
+    *("O_DIRECT", "O_TMPFILE", "O_PATH", "O_NOATIME", "timerfd_create", "prlimit"),
+)
+MACOS = f"""
+import multiprocessing, os
+for name in {LINUX}:
+    if hasattr(os, name):
+        delattr(os, name)
+multiprocessing.set_start_method("spawn")  # processes start anew there, they are no copies
+"""
+
+COMMANDS = """
+import os, sys, quire
+
+def run(*arguments):
+    assert quire.main([str(argument) for argument in arguments]) == 0
+
+if __name__ == "__main__":
+    assert hasattr(os, "sched_getaffinity") == LINUX
+    run("sources")
+    run("build", "corrupted", "--source", "digits:", "--corruptions", "contrast",
+        "--severities", "5", "--samples-per-shard", "180", "--workers", WORKERS, "--out", "bundle")
+    run("verify", "bundle")
+    run("rebuild", "bundle", "--source", "digits:")
+    run("show", "bundle", "--png", "sheet.png", "--html", "page.html")
+    for workers in (0, min(1, WORKERS)):
+        batches = quire.stream("bundle", shuffle=True, batch_size=100, workers=workers)
+        assert sum(len(batch["image"]) for batch in batches) == 720
+        del batches
+    train = ("--encoder", "resnet20", "--head", "linear", "--epochs", "1", "--device", "cpu")
+    run("train", "classify", "--data", "bundle", "--out", "run", "--images", "64", *train)
+    run("evaluate", "run", "--data", "bundle", "--device", "cpu", "--images", "20")
+    assert "matplotlib" not in sys.modules  # nothing was drawn
+"""
+
+
+def script(folder: Path, *, linux: bool, workers: int) -> Path:
+    """The commands, as a program."""
+    path = folder / "commands.py"
+    path.write_text(COMMANDS.replace("LINUX", str(linux)).replace("WORKERS", str(workers)))
+    return path
+
+
+def test_nothing_that_macos_lacks_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "sitecustomize.py").write_text(MACOS)
+    paths = os.pathsep.join([str(tmp_path / "before"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, script(tmp_path, linux=False, workers=2)],
+        env={**os.environ, "PYTHONPATH": paths},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nothing_need_be_writable_but_what_is_asked_for(tmp_path: Path) -> None:
+    """An install and a home that cannot be written, as in containers and on clusters."""
+    unprivileged = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] * (os.geteuid() == 0)
+    if unprivileged and not shutil.which("setpriv"):
+        pytest.skip("root writes everywhere, and there is no setpriv to take that away")
+    installed, home, work = (tmp_path / name for name in ("installed", "home", "work"))
+    for room in ("artifacts", "builders", "loaders", "models", "train"):
+        compiled = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / room, installed / room, ignore=compiled)
+    shutil.copy(ROOT / "quire.py", installed)
+    home.mkdir()
+    work.mkdir()
+    folders = [home, *(path for path in (installed, *installed.rglob("*")) if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        done = subprocess.run(
+            [*unprivileged, sys.executable, script(work, linux=True, workers=0)],
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(installed)},
+            cwd=work,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not list(home.iterdir()) and not list(installed.rglob("__pycache__"))
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)

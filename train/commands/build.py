@@ -1,0 +1,102 @@
+"""`quire build`: every recipe as a command, with an option for each of its fields."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from artifacts.processors import processors
+from builders.recipes import RECIPES
+from builders.run import build, plan
+from builders.sources.catalogue import open_source
+from builders.sources.source import NOTHING
+
+Bar = Callable[[str], Any]  # of progress, by unit; as train.running has it, which brings torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Building:
+    """Where a bundle goes, and who builds it, which changes no byte."""
+
+    out: Path
+    """The bundle's folder. One in which the same build was stopped is taken up again."""
+    workers: int | None = None
+    """Processes on this machine; default: one a processor that may be used; 0 builds in this."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler to use instead, e.g. tcp://host:8786."""
+    skip_bad: bool = False
+    """Leave out samples that cannot be read, with the reasons in the manifest."""
+    download: bool = False
+    """Fetch the public dataset into PATH first, where it is not there."""
+    dry_run: bool = False
+    """Print what would be built and what is already there, and stop."""
+
+
+def _command(bar: Bar, recipe_type: type[Any]) -> Callable[..., int]:
+    """The command that builds one kind of bundle: an option for each field of its recipe.
+
+    A recipe that reads nothing has no option for a source.
+    """
+    optional = NOTHING in recipe_type.reads
+    held = " or ".join(what for what in recipe_type.reads if what != NOTHING)
+    wanted = f"The {held} to read as KIND:PATH; `quire sources` lists the kinds."
+    default: Any = None if optional else tyro.MISSING
+
+    def command(*, source: Any = default, building: Any, recipe: Any) -> int:
+        return _build(bar, source, building, recipe)
+
+    def sourceless(*, building: Any, recipe: Any) -> int:
+        return _build(bar, None, building, recipe)
+
+    made: Callable[..., int] = command if held else sourceless
+    made.__doc__ = recipe_type.__doc__
+    flat = tyro.conf.OmitArgPrefixes
+    made.__annotations__ = {
+        "source": Annotated[str | None if optional else str, tyro.conf.arg(help=wanted)],
+        "building": flat[tyro.conf.FlagCreatePairsOff[Building]],
+        "recipe": flat[recipe_type],
+        "return": int,
+    }
+    return made
+
+
+def _build(bar: Bar, spec: str | None, building: Building, recipe: Any) -> int:
+    """Build a bundle, or go on with a build that was stopped."""
+    source = open_source(
+        spec,
+        split=recipe.split,
+        download=_download if building.download else None,
+        reads=recipe.reads,
+    )
+    if building.dry_run:
+        print(plan(recipe, source, building.out).describe())
+        return 0
+    with bar("shards") as report:
+        manifest = build(
+            recipe,
+            source,
+            building.out,
+            workers=processors() if building.workers is None else building.workers,
+            scheduler=building.scheduler,
+            skip_bad=building.skip_bad,
+            report=report,
+        )
+    size = sum(shard.bytes for shard in manifest.shards) / 1e6
+    shards = f"{len(manifest.shards):,} shards, {size:.1f} MB"
+    print(f"{building.out}: {manifest.samples:,} samples, {shards}")
+    for left in manifest.left_out:
+        print(f"left out: {left.file}: {left.reason}")
+    return 0
+
+
+def _download(kind: str, folder: Path) -> None:
+    from train.download import download  # brings torch, which building does without
+
+    download(kind, folder)
+
+
+def build_commands(bar: Bar) -> dict[str, Callable[..., int]]:
+    """The command of each recipe."""
+    return {kind: _command(bar, recipe) for kind, recipe in RECIPES.items()}
