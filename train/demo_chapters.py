@@ -1,27 +1,29 @@
-"""What the demo trains and measures: parts of studies, at their smallest scale.
+"""What the demo trains, measures and blends: parts of studies, small enough for a few seconds.
 
-A chapter of the demo is a study, and a line that says what came of it.
+A chapter of the demo is a study, and a line that says what came of it. What takes longer to show
+what its paper says, attention to anchors and the segmentation of scenes, is left to its studies.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from models.cnn2graph import CNN2GraphConfig
+from artifacts.bundle import open_bundle
+from artifacts.cooccurrence_table import read_cooccurrence
+from builders.cooccurrence import Cooccurrence
+from builders.random_graphs import Graphs
+from builders.segmix import SegMix
 from models.similarity_graph import GraphConfig
+from train.plots.matrix import Matrix
+from train.report.contact_sheet import contact_sheet
 from train.report.intervals import interval
-from train.segmentation.evaluate import ALL
-from train.studies.classifiers import Accuracies, Classifier, Classifiers, accuracy
-from train.studies.cnn2graph import attention
-from train.studies.cnn2graph.setting import trial
+from train.robustness.attack import Attack
+from train.sparse.run import Sparse
+from train.studies.bundles import DIGITS, Bundled, built
+from train.studies.classifiers import Accuracies, Classifier, Classifiers
 from train.studies.mbsg import severity
-from train.studies.segmix import table1
-from train.studies.segmix.network import Ious, Network, Networks
-from train.studies.segmix.setting import BASELINE, CC, METHODS, SETTINGS, SMALL, networks
-from train.studies.segmix.table1 import panels
-from train.studies.segmix.tables import Column, table
 from train.studies.snn import figures
-from train.studies.snn.priors import Robustness
-from train.studies.study import Layout, Scale, Study
+from train.studies.snn.priors import Robustness, Setting
+from train.studies.study import Figure, Findings, Layout, Place, Scale, Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +42,14 @@ def _last_note(layout: Layout) -> str:
 
 
 _MODELS = ("baseline", "MBSG (sum)")
+_EPOCHS = 7
 _GRAPH = GraphConfig(combine="sum", k=6)  # a tenth of a batch of 64: as many as a class has there
 
 
 def _trials(scale: Scale) -> list[Classifier]:
     """Two models of the study of severity, trained until they know the digits."""
     return [
-        replace(one, config=replace(one.config, epochs=12, graph=_GRAPH))
+        replace(one, config=replace(one.config, epochs=_EPOCHS, graph=_GRAPH))
         for one in severity.STUDY.trials(scale)
         if one.row in _MODELS
     ]
@@ -54,8 +57,9 @@ def _trials(scale: Scale) -> list[Classifier]:
 
 def _present(results: Accuracies) -> Layout:
     note = (
-        "Classifiers of the 8 x 8 digits, without a similarity graph and with one, trained for 12"
-        " epochs. Each corrupted digit is classified among 63 clean digits of the training split."
+        "Classifiers of the 8 x 8 digits, without a similarity graph and with one, trained for"
+        f" {_EPOCHS} epochs. Each corrupted digit is classified among 63 clean digits of the"
+        " training split."
     )
     return replace(severity.STUDY.present(results), notes=(note,))
 
@@ -73,6 +77,19 @@ SEVERITY: Classifiers = replace(
 )
 
 
+# Graphs whose nodes hear from many inputs and reach many outputs: narrow ones learn little.
+NETWORKS = Setting(
+    dataset=DIGITS,
+    graphs=Graphs(
+        sizes=(60, 100), nei=(1,), p=(0.5, 0.9), inputs=64, least=800, most=20_000, graphs=4
+    ),
+    networks=Sparse(epochs=25, batch_size=32, lr=5e-3),
+    attack=Attack(
+        epsilon=0.03, images=120, pixel_images=10, population=20, generations=3, step=0.02
+    ),
+)
+
+
 def _present_priors(scale: Scale, found: Robustness) -> Layout:
     note = (
         "Small-world graphs, made acyclic, are the hidden structure of networks that classify the"
@@ -81,73 +98,64 @@ def _present_priors(scale: Scale, found: Robustness) -> Layout:
     )
     whole = figures.STUDY.present(scale, found)
     shown = tuple(one for one in whole.figures if one.name in ("figure3-4", "figure5"))
-    score = f"macro-F1 {100 * found.measure('macro_f1').mean():.1f} % in the mean"
-    return replace(whole, figures=shown, notes=(note, f"{found.count} networks: {score}."))
-
-
-_BESIDE, _ALONE = "image and attention", "attention alone"
-
-
-def _attending(scale: Scale) -> list[Classifier]:
-    """A model that may use attention, and one that has nothing else; trained for long enough."""
-    models = {_BESIDE: (12, CNN2GraphConfig()), _ALONE: (20, CNN2GraphConfig(own=False))}
-    trials = [
-        (trial(scale, name, "digits", head), epochs) for name, (epochs, head) in models.items()
-    ]
-    return [replace(one, config=replace(one.config, epochs=epochs)) for one, epochs in trials]
-
-
-def _present_attention(results: Accuracies) -> Layout:
-    note = (
-        "One digit of each class is its anchor, one learned vector its proxy. A CNN2Transformer was"
-        " trained that classifies a digit by its own features and by what it attends to, and one"
-        " that classifies it by the latter alone. The matrices show to whose proxies the test"
-        " digits of each class attend, in the mean."
+    scores, fooled = found.measure("macro_f1"), found.measure("fgsm_error_rate")
+    said = (
+        f"{found.count} networks: macro-F1 {100 * scores.min():.1f} to {100 * scores.max():.1f} %;"
+        f" a change of {NETWORKS.attack.epsilon:g} in every pixel fools"
+        f" {100 * fooled.min():.0f} to {100 * fooled.max():.0f} % of what they know"
     )
-    reached = {cell: accuracy(results, cell, "inductive") for cell in results.attempts}
-    said = [f"{row} {interval(found).mean:.1f} %" for (row, _), found in reached.items() if found]
-    whole = attention.PROXIES.present(results)
-    return replace(whole, notes=(note, f"Accuracy on the test digits: {', '.join(said)}."))
+    return replace(whole, figures=shown, notes=(note, f"{said}."))
 
 
-ATTENTION: Classifiers = replace(attention.PROXIES, trials=_attending, present=_present_attention)
+NETWORK_STUDY = replace(figures.STUDY, present=_present_priors, setting=NETWORKS)
 
-_SMOKE = SETTINGS["smoke"]
-SHAPES = replace(
-    _SMOKE,
-    dataset="shapes:400?size=48",
-    network=replace(
-        _SMOKE.network, crop=48, scale=(0.75, 1.33), epochs=16, lr=0.1, denoising_epochs=2
+
+@dataclass(frozen=True, kw_only=True)
+class Blending:
+    """Which classes of drawn scenes meet, and the blends of scenes with classes that they lack."""
+
+    counted: Bundled
+    blended: Bundled
+    title: str = "Scenes blended by category"
+    paper: str = "Islam et al. 2021, Section 3.1"
+
+    def carry_out(
+        self, scale: Scale, place: Place, *, seeds: int | None = None
+    ) -> Iterator[Findings]:
+        """See `train.studies.study.Study`; nothing is trained, so there are no seeds."""
+        counts = read_cooccurrence(open_bundle(built(self.counted, place)))
+        bundle = open_bundle(built(self.blended, place))
+        names = counts.class_names[1:]  # without the background
+        matrix = Matrix(
+            title="scenes that have both classes",
+            values=counts.images[1:, 1:],
+            row_labels=names,
+            column_labels=names,
+            bar_label="scenes",
+        )
+        sheet = contact_sheet(bundle, density=2)
+        assert sheet is not None
+        note = (
+            f"{counts.masks} drawn scenes were counted for which classes meet. For SegMix each is"
+            " blended with one of every class that it lacks: 70 to 100 % of one scene and the rest"
+            " of the other, its phantom. Beside each blend are the masks of both."
+        )
+        said = f"{len(bundle.index)} blends of scenes of {len(names)} classes, with both masks"
+        layout = Layout(
+            figures=(Figure(name="cooccurrence", panels=(matrix,), columns=1),),
+            pictures={"blends": sheet},
+            notes=(note, f"{said}."),
+        )
+        yield Findings(layout=layout, heading=("blends",), lines=((str(len(bundle.index)),),))
+
+
+BLENDING = Blending(
+    counted=Bundled(dataset="shapes:400?size=96", recipe=Cooccurrence(split="train")),
+    blended=Bundled(
+        dataset="shapes:400?size=96",
+        recipe=SegMix(split="train", crop=96, scale=(0.9, 1.2), limit=600),
     ),
-    blends=1_600,
-    blend_epochs=4,
 )
-SEGMENTED = {name: METHODS[name] for name in (BASELINE, CC)}
-
-
-def _segmenting(scale: Scale) -> list[Network]:
-    return networks(SHAPES, SEGMENTED, (SMALL,))
-
-
-def _present_scenes(results: Ious) -> Layout:
-    note = (
-        "Drawn scenes were counted for which classes meet, divided into subsets, and blended with"
-        " one of every class that they lack. DeepLabv3 was trained on the scenes as they are, and"
-        " feature binding on the blends: S_t tells the dominant scene of a blend from the phantom,"
-        " S_fb binds both. Below are scenes as they were drawn, and what each makes of them."
-    )
-    subsets = {"all": ALL, "with an occluded object": "1-occ", "of two classes": "2-unique"}
-    columns = {name: Column(trunk=SMALL, subset=subset) for name, subset in subsets.items()}
-    grid = table(results, "mean IoU (%) on drawn scenes", SEGMENTED, columns)
-    reached = [f"{row} {interval(grid.values[row, 'all']).mean:.1f} %" for row in grid.rows]
-    return Layout(
-        grids=(grid,),
-        pictures={"panels": panels(results)},
-        notes=(note, f"Mean IoU: {', '.join(reached)}."),
-    )
-
-
-SEGMENTATION: Networks = replace(table1.STUDY, trials=_segmenting, present=_present_scenes)
 
 CHAPTERS = (
     Chapter(
@@ -159,19 +167,13 @@ CHAPTERS = (
     Chapter(
         name="attack",
         heading="Sparse networks from random graphs",
-        study=replace(figures.STUDY, present=_present_priors),
+        study=NETWORK_STUDY,
         outcome=_last_note,
     ),
     Chapter(
-        name="attend",
-        heading="Attention to anchors and proxies",
-        study=ATTENTION,
-        outcome=_last_note,
-    ),
-    Chapter(
-        name="segment",
-        heading="Scenes, and scenes blended by category",
-        study=SEGMENTATION,
+        name="blend",
+        heading="Scenes blended by category",
+        study=BLENDING,
         outcome=_last_note,
     ),
 )

@@ -14,14 +14,15 @@ from artifacts.verify import verify
 from builders.corruptions import catalogue
 from tests.train.report.test_page import Parsed
 from train.demo import BUNDLE, demo
-from train.demo_chapters import ATTENTION, CHAPTERS, SEGMENTATION, SEGMENTED, SEVERITY, SHAPES
+from train.demo_chapters import CHAPTERS, NETWORK_STUDY, NETWORKS, SEVERITY
 from train.report.cells import cells_of
 from train.studies.classifiers import Classifier, Classifiers
-from train.studies.segmix.network import Network
-from train.studies.segmix.setting import SMALL, networks
 from train.studies.study import Scale
 
 FEW = ("contrast", "brightness")
+
+
+BARELY = replace(NETWORKS, networks=replace(NETWORKS.networks, epochs=1))
 
 
 def _barely_trained(study: Classifiers, scale: Scale) -> list[Classifier]:
@@ -33,17 +34,10 @@ def _quick(study: Classifiers) -> Classifiers:
     return replace(study, seeds={"smoke": 1}, trials=partial(_barely_trained, study))
 
 
-def _few_scenes(scale: Scale) -> list[Network]:
-    network = replace(SHAPES.network, epochs=1, denoising_epochs=1)
-    few = replace(SHAPES, dataset="shapes:16?size=48", network=network, blends=16, blend_epochs=1)
-    return networks(few, SEGMENTED, (SMALL,))
-
-
 QUICK = (
     replace(CHAPTERS[0], study=_quick(SEVERITY)),
-    CHAPTERS[1],
-    replace(CHAPTERS[2], study=_quick(ATTENTION)),
-    replace(CHAPTERS[3], study=replace(SEGMENTATION, trials=_few_scenes)),
+    replace(CHAPTERS[1], study=replace(NETWORK_STUDY, setting=BARELY)),
+    CHAPTERS[2],
 )
 
 
@@ -77,7 +71,7 @@ def test_each_step_is_told_in_order(walked: Walked) -> None:
     steps = list(dict.fromkeys(line.partition(":")[0] for line in walked.said))
     assert steps == [
         *("build", "verify", "rebuild", "stream", "compare"),
-        *("train", "attack", "attend", "segment"),
+        *("train", "attack", "blend"),
     ]
     assert any("3,960 images in 11 shards" in line for line in walked.said)
     assert any("each sample exactly once" in line for line in walked.said)
@@ -103,7 +97,7 @@ def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> No
     assert hashlib.sha256((walked.bundle / MANIFEST).read_bytes()).hexdigest() in texts
     assert {*manifest.identity.versions.values(), "cores", "torch"} <= texts
     assert {"contrast", "brightness", "1, 2, 3, 4, 5", "1,800"} <= texts
-    # the contact sheet, curves, histograms, boxes, matrices, scenes
+    # the contact sheet, curves, histograms, boxes, a matrix, blends
     assert parsed.tags.count("img") == 6
     assert {chapter.heading for chapter in CHAPTERS} <= texts
     assert (

@@ -141,12 +141,14 @@ class Priors:
     title: str
     paper: str
     present: Callable[[Scale, Robustness], Layout]
+    setting: Setting | None = None
+    """Another one than that of the scale."""
 
     def carry_out(
         self, scale: Scale, place: Place, *, seeds: int | None = None
     ) -> Iterator[Findings]:
         """See `train.studies.study.Study`; each network is trained with each of the seeds."""
-        wanted = SETTINGS[scale]
+        wanted = self.setting or SETTINGS[scale]
         train, test = images(wanted.dataset, scale, place, self.paper)
         bundle = built(Bundled(recipe=wanted.graphs), place)
         config = replace(wanted.networks, seeds=seeds or 1)
