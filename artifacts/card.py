@@ -30,6 +30,10 @@ Made by Quire from `{source}` (split
 _OF_NOTHING = """\
 Made by Quire by the recipe
 below, from no source; the same recipe gives the same bytes."""
+_OF_A_NETWORK = """\
+Made by Quire from `{source}` (split
+`{split}`) by a network, whose digest the manifest has. Another processor or version of torch
+rounds otherwise, so what they make of the same images is close to this, and not equal."""
 _SHARDS = "- `*.tar`: WebDataset shards, plain USTAR. Each sample has {members}.\n"
 _TABLE = (
     "- `{table}`: a table of the whole, each array of which says what it holds and in which unit.\n"
@@ -90,7 +94,8 @@ def card(
     words, made = [identity.recipe["kind"]], _OF_NOTHING
     if source != NO_SOURCE:
         words += [source, split]
-        made = _OF_A_SOURCE.format(source=source, split=split)
+        made = _OF_A_NETWORK if "weights" in identity.inputs else _OF_A_SOURCE
+        made = made.format(source=source, split=split)
     members = ", ".join(f"`.{e}`" for e in extensions) or "no member"
     inside = _INSIDE.format(
         title=" · ".join(words),

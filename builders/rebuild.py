@@ -66,9 +66,24 @@ def rebuild(
         if whole:
             same |= _tables(recipe, [task.name for task in tasks], manifest, Path(scratch))
     lines = [f"{name}: {'the same' if is_same else 'DIFFERENT'}" for name, is_same in same.items()]
-    if not all(same.values()) and ours.versions != manifest.identity.versions:
-        lines.append(f"library versions differ; {ours.difference(manifest.identity)}")
+    if not all(same.values()):
+        lines.append(_why(ours.versions, manifest.identity.versions))
     return Outcome(all(same.values()), tuple(lines))
+
+
+def _why(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
+    """What a difference may come from: other versions of libraries, or damage.
+
+    Processors are no explanation: see `builders.recipe`.
+    """
+    others = [
+        f"{name} {ours.get(name, 'none')} here, {theirs.get(name, 'none')} there"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    ]
+    if others:
+        return f"this may be honest, for library versions differ: {'; '.join(others)}"
+    return "library versions are the same, so this is not what recipe and source make"
 
 
 def _identified(recipe: Recipe[Any], source: Source, theirs: Identity) -> Identity:

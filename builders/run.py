@@ -21,6 +21,7 @@ from builders.plan import ShardTask
 from builders.recipe import AnySource, Part, Recipe, Run, to_record
 from builders.sources.source import Source
 
+PATIENCE = "10s"  # for a scheduler to answer
 DEATHS = 2  # workers that may die over one shard before the build stops
 
 Report = Callable[[int, int], None]  # shards finished so far, shards in all
@@ -210,7 +211,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
 
     if scheduler is not None:
         try:
-            client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+            client = distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
             raise BuildError(f"no Dask scheduler answers at {scheduler} ({error})") from error
         with client:

@@ -37,12 +37,17 @@ def best_device(name: str | None) -> torch.device:
     """The device of this name; without one, a GPU where there is one.
 
     Raises:
-        RunError: no device has this name.
+        RunError: no device has this name, or nothing of ours runs on it.
     """
     try:
-        return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise RunError(f"there is no device {name!r}: cpu, cuda and cuda:1 are some") from error
+    if device.type == "mps":
+        raise RunError("mps has no float64, in which losses and draws are counted: take cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise RunError(f"nothing runs on {name!r} here: cpu, cuda and cuda:1 are some")
+    return device
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:

@@ -21,7 +21,7 @@ from PIL import Image
 from artifacts.members import class_ids, raw_images
 from artifacts.shards import Payloads, Samples, write_shard
 from artifacts.verify import verify
-from benchmarks import bundles, loading, streaming, writing
+from benchmarks import bundles, loading, streaming, training, writing
 from benchmarks.timing import Contender, Table, Timing, measure, on_cores, write_report
 from tests.builders.real_data import real_data
 from train.studies.mbsg.setting import VARIANTS
@@ -232,9 +232,10 @@ def test_graph_properties_writes_both_tables(tmp_path: Path) -> None:
     assert text.count("geometric mean") == 2
 
 
-def test_training_times_every_head(tmp_path: Path) -> None:
-    sizes = ("--encoder", "resnet20", "--batch-size", "8", "--size", "8", "--rounds", "2")
-    text, report = run("training", *sizes, str(tmp_path / "training.json"))
+def test_training_times_every_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "training.json"
+    training.main(training.Options(out=out, encoder="resnet20", batch_size=8, size=8, rounds=2))
+    text, report = capsys.readouterr().out, json.loads(out.read_text())
     steps, heads = ({row["name"]: row for row in table["rows"]} for table in report["tables"])
     assert list(steps) == list(heads) == list(VARIANTS)
     assert steps["baseline"]["/ baseline"] == 1

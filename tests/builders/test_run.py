@@ -293,7 +293,10 @@ def test_a_worker_that_is_killed_is_made_up_for(
     assert_same(reference, tmp_path / "b")
 
 
-def test_a_scheduler_that_is_not_there_is_one_sentence(digits: ImageSource, tmp_path: Path) -> None:
+def test_a_scheduler_that_is_not_there_is_one_sentence(
+    digits: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builders.run.PATIENCE", "1s")
     with pytest.raises(BuildError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         build(RECIPE, digits, tmp_path / "b", scheduler="tcp://127.0.0.1:9")
 
@@ -388,7 +391,18 @@ def test_an_audit_of_tables_alone_derives_them_anew(
     assert outcome.same and outcome.lines == ("counts.h5: the same", "sums.h5: the same")
     monkeypatch.setitem(RECIPES, "tally", Off)
     outcome = rebuild(tmp_path / "b", "digits:", outside={}, shards=1)
-    assert not outcome.same and outcome.lines == ("counts.h5: DIFFERENT", "sums.h5: the same")
+    found = ("counts.h5: DIFFERENT", "sums.h5: the same")
+    assert not outcome.same and outcome.lines == (
+        *found,
+        "library versions are the same, so this is not what recipe and source make",
+    )
+    versions = {"h5py": "9.9", "numpy": "0.1", "zlib-of-old": "1"}
+    with_manifest(tmp_path / "b", versions=versions)
+    outcome = rebuild(tmp_path / "b", "digits:", outside={}, shards=1)
+    why = outcome.lines[-1]
+    assert not outcome.same and why.startswith("this may be honest, for library versions differ: ")
+    assert f"numpy {np.__version__} here, 0.1 there" in why and "h5py" in why
+    assert "zlib-of-old none here, 1 there" in why
 
 
 class Off(Tally):

@@ -51,10 +51,13 @@ def corrupted_bundle(
     return open_bundle(folder), dict(zip(wanted, images, strict=True))
 
 
+_PARTS = ("recipe", "source", "inputs", "versions")  # of an identity
+
+
 def with_manifest(folder: Path, **changes: Any) -> Manifest:
     """Change parts of a bundle's manifest, or of its identity, as whoever made it could have."""
     manifest = open_bundle(folder).manifest
-    identity = {name: changes.pop(name) for name in ("recipe", "source") if name in changes}
+    identity = {name: changes.pop(name) for name in _PARTS if name in changes}
     manifest = replace(manifest, identity=replace(manifest.identity, **identity), **changes)
     (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
     (folder / SUMS).write_text(sums(manifest, sha256(folder / MANIFEST)), "ascii")

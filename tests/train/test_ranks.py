@@ -198,6 +198,7 @@ def test_a_graph_of_each_rank_alone_would_be_another() -> None:
     assert any((found[name] - wanted[name]).abs().max() > 1e-4 for name in wanted)
 
 
+@pytest.mark.slow
 def test_torchrun_trains_one_run(tmp_path: Path) -> None:
     data = learnable_bundle(tmp_path / "bundle")
     command = [

@@ -1,30 +1,27 @@
 """`quire features` and the anchors that are chosen by what it wrote, as a user types them."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+import quire
 from artifacts.bundle import open_bundle
 from artifacts.feature_table import read_features
 from train.classify.features import features
 
-ROOT = Path(__file__).parents[3]
+
+def status(*arguments: object) -> int:
+    return quire.main(list(map(str, arguments)))
 
 
-def quire(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "quire", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def test_anchors_are_chosen_by_the_features_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*arguments: object) -> str:
+        assert status(*arguments) == 0
+        return capsys.readouterr().out
 
-
-def said(*arguments: object) -> str:
-    done = quire(*arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_anchors_are_chosen_by_the_features_of_a_run(tmp_path: Path) -> None:
     clean, run, table = tmp_path / "clean", tmp_path / "run", tmp_path / "features"
     digits = ("--source", "digits:", "--split", "train", "--workers", "0")
     said("build", "corrupted", *digits, "--corruptions", "--out", clean)
@@ -41,7 +38,9 @@ def test_anchors_are_chosen_by_the_features_of_a_run(tmp_path: Path) -> None:
     assert len(open_bundle(tmp_path / "anchors").index) == 20
 
 
-def test_what_cannot_be_is_told_in_a_line(tmp_path: Path) -> None:
-    done = quire("features", tmp_path, "--data", tmp_path, "--out", tmp_path / "features")
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "is no run" in done.stderr
+def test_what_cannot_be_is_told_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status("features", tmp_path, "--data", tmp_path, "--out", tmp_path / "features") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "is no run" in said

@@ -246,6 +246,7 @@ def test_a_checkpoint_of_a_group_that_is_finished_is_not_gone_on_from(
     assert_same(run, whole)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(place: Path, tmp_path: Path) -> None:
     command = [
         *("train", "sparse", "--data", str(place / "train")),

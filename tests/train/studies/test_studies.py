@@ -1,13 +1,12 @@
 """Every study runs at its smallest scale, whole."""
 
 import dataclasses
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import quire
 from artifacts.errors import RunError
 from tests.train.studies.places import place_in, rows_of
 from train.report.grid import Grid
@@ -131,27 +130,17 @@ def test_a_study_is_a_small_file() -> None:
         assert len(path.read_text().splitlines()) < 150, path.name
 
 
-def test_the_command_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "quire", "study"]
-    done = subprocess.run(
-        [*command, "mbsg-table3", "--out", str(tmp_path), "--no-tensorboard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "accuracy (%) by batch size" in done.stdout and "94.34" in done.stdout
-    done = subprocess.run(
-        [*command, "mbsg-table3", "--scale", "small", "--out", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith(
+def test_the_command_line(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["study", "mbsg-table3", "--out", str(out), "--no-tensorboard"]
+    assert quire.main(command) == 0
+    said = capsys.readouterr().out
+    assert "accuracy (%) by batch size" in said and "94.34" in said
+    assert quire.main([*command, "--scale", "small"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
         "quire: Mondal, Jain & Siddiqi 2021, Table 3 at scale small reads data that is not at hand"
     )
-    assert done.stderr.count("\n") == 1
+    assert said.count("\n") == 1
 
 
 def test_names_are_those_of_the_studies() -> None:

@@ -32,7 +32,7 @@ _SETTINGS: Mapping[Scale, Classify] = {
     "smoke": Classify(
         encoder="resnet20",
         head="linear",
-        epochs=2,
+        epochs=1,
         batch_size=64,
         lr=0.05,
         warmup=0.1,

@@ -34,7 +34,7 @@ DROPFEAT = ("MBSG (dropfeat)", "Attn-MBSG (dropfeat)")  # the models of Tables 2
 _SETTINGS: Mapping[Scale, Classify] = {
     "smoke": Classify(
         encoder="resnet20",
-        epochs=2,
+        epochs=1,
         batch_size=64,
         lr=0.05,
         warmup=0.1,

@@ -26,7 +26,7 @@ _SIGMAS: Mapping[Scale, Mapping[str, tuple[float, ...]]] = {
     "full": {"noise": _NOISE, "blur": _BLUR},
 }
 _IMAGES: Mapping[Scale, int | None] = {
-    "smoke": None,
+    "smoke": 60,
     "small": 1000,
     "full": None,
 }  # of the test split
