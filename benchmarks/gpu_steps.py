@@ -16,6 +16,7 @@ from torch import Tensor
 
 import benchmarks.bundles
 import benchmarks.sparse
+from artifacts.bundle import open_bundle
 from artifacts.members import class_ids
 from benchmarks.training import wait
 from builders.random_graphs import Graphs
@@ -25,6 +26,7 @@ from loaders.stream import stream
 from models.cnn2graph import CNN2GraphConfig
 from models.similarity_graph import GraphConfig
 from tests.bundles import image_bundle, random_images
+from tests.train.corrupted import with_manifest
 from tests.train.learnable import anchor_bundle
 from train.attacks.evolution import Evolution
 from train.attacks.one_pixel import one_pixel
@@ -39,7 +41,7 @@ from train.segmentation.stages import Bundles, prepared
 from train.segmentation.training import Training as Segmentation
 from train.sparse.run import Sparse, groups_of, read_graphs
 
-Figures: TypeAlias = dict[str, float | str]
+Figures: TypeAlias = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,14 @@ class Place:
         """Photographs of VOC's size with masks."""
         images, masks = benchmarks.bundles.photographs(self.sizes.photographs, None)
         labels = self._random()[1][: len(images)]
-        write = partial(benchmarks.bundles.write_bundle, labels=labels, samples_per_shard=100)
-        return self._made("scenes", partial(write, members={"jpg": images, "mask.png": masks}))
+        members = {"jpg": images, "mask.png": masks}
+
+        def make(folder: Path) -> None:
+            benchmarks.bundles.write_bundle(folder, members, labels, samples_per_shard=100)
+            source = open_bundle(folder).manifest.identity.source
+            with_manifest(folder, source={**source, "class_names": [str(i) for i in range(21)]})
+
+        return self._made("scenes", make)
 
     def graphs(self) -> Path:
         """The first graphs of the paper's grid, enough for the largest group."""

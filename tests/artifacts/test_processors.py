@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from artifacts import processors as module
-from artifacts.processors import processors
+from artifacts.processors import limit_threads, processors
 
 
 def files(folder: Path, contents: dict[str, str]) -> Path:
@@ -74,3 +74,22 @@ def test_where_nothing_tells_it_is_what_the_machine_has(monkeypatch: pytest.Monk
     assert processors() == 12
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert processors() == 1
+
+
+def test_threads_are_limited_where_there_is_a_limit_and_nobody_has_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_GROUPS", files(tmp_path, {"cpu.max": "200000 100000"}))
+    monkeypatch.setattr(module, "_MEMBERSHIP", files(tmp_path, {"cgroup": "0::/"}) / "cgroup")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    limit_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    limit_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    (tmp_path / "cpu.max").write_text("max 100000")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    limit_threads()
+    assert "OMP_NUM_THREADS" not in os.environ

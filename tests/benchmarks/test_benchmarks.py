@@ -37,6 +37,7 @@ def run(module: str, *arguments: str) -> tuple[str, dict[str, Any]]:
     return done.stdout, json.loads(out.read_text())
 
 
+@pytest.mark.slow
 def test_streaming_writes_every_table(tmp_path: Path) -> None:
     sizes = ("--images", "320", "--slow", "40", "--photographs", "20", "--rounds", "2")
     text, report = run("streaming", *sizes, str(tmp_path / "streaming.json"))
@@ -59,6 +60,7 @@ def test_streaming_writes_every_table(tmp_path: Path) -> None:
     assert one_core["ours, 2 threads"] == 2
 
 
+@pytest.mark.slow
 def test_writing_writes_every_table(tmp_path: Path) -> None:
     sizes = ("--small", "300", "--large", "20", "--rounds", "2")
     text, report = run("writing", *sizes, str(tmp_path / "writing.json"))

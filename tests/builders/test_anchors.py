@@ -203,7 +203,8 @@ def test_another_seed_draws_others_and_every_image_can_be_drawn() -> None:
 # ---- how it is built
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_workers(
     reference: Path, digits: ImageSource, tmp_path: Path, workers: int
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_step_leaves_part_of_what_the_one_before_it_left(reference: Path) -> N
     assert len({frozenset(edges_of(found[f"{pruning:04d}-0003"])) for pruning in range(3)}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2])
 def test_bytes_do_not_depend_on_workers(reference: Path, tmp_path: Path, workers: int) -> None:
     build(PRUNED, Nothing(), tmp_path / "b", workers=workers)

@@ -64,7 +64,8 @@ def assert_same(one: Path, other: Path) -> None:
     assert not different and not errors
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_workers(reference: Path, tmp_path: Path, workers: int) -> None:
     build(SMALL, Nothing(), tmp_path / "b", workers=workers)
     assert_same(reference, tmp_path / "b")

@@ -85,7 +85,7 @@ def test_sha256sum_checks_a_bundle_without_us(reference: Path) -> None:
     assert check.stdout.count(": OK") == len(list(reference.iterdir())) - 1
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_bytes_do_not_depend_on_workers(
     reference: Path, digits: ImageSource, tmp_path: Path, workers: int
 ) -> None:

@@ -257,7 +257,7 @@ def test_a_build_that_is_killed_ends_with_the_same_bytes(reference: Path, tmp_pa
     assert_same(reference, folder)
 
 
-@pytest.mark.parametrize("form", ["materialised", "virtual"])
+@pytest.mark.parametrize("form", ["materialised", pytest.param("virtual", marks=pytest.mark.slow)])
 def test_bytes_do_not_depend_on_workers(reference: Path, tmp_path: Path, form: str) -> None:
     recipe = RECIPE if form == "materialised" else VIRTUAL
     alone = reference

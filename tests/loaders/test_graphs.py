@@ -1,5 +1,6 @@
 """Graphs of a bundle become networks, or masks of one."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,16 @@ def test_a_hostile_table_gives_no_graphs(tmp_path: Path) -> None:
         load_graphs(tmp_path / "b")
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pruned") / "b"
+    graph_bundle(folder, PRUNED)
+    return folder
+
+
 @pytest.fixture
-def pruned(tmp_path: Path) -> Path:
-    graph_bundle(tmp_path / "b", PRUNED)
-    return tmp_path / "b"
+def pruned(sound: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(sound, tmp_path / "b")
 
 
 def test_prunings_are_masks_of_the_network_that_was_counted(pruned: Path) -> None:

@@ -115,8 +115,8 @@ def stopped_at_every_step(ranks: list[Stream]) -> Iterator[tuple[set[int], dict[
         yield set(used), states[0]
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
-@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("workers", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("world_size", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 def test_a_state_of_any_step_resumes_to_exactly_the_rest(
     bundle: Path, world_size: int, workers: int
 ) -> None:

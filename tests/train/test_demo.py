@@ -27,7 +27,13 @@ BARELY = replace(NETWORKS, networks=replace(NETWORKS.networks, epochs=1))
 
 def _barely_trained(study: Classifiers, scale: Scale) -> list[Classifier]:
     trials = study.trials(scale)
-    return [replace(trial, config=replace(trial.config, epochs=1)) for trial in trials]
+    few = [
+        tuple((bundle, replace(how, images=20)) for bundle, how in trial.tests) for trial in trials
+    ]
+    return [
+        replace(trial, config=replace(trial.config, epochs=1), tests=tests)
+        for trial, tests in zip(trials, few, strict=True)
+    ]
 
 
 def _quick(study: Classifiers) -> Classifiers:

@@ -48,7 +48,7 @@ def begin(method: str, place: Path) -> Begin:
         config = replace(PROXY if method == "cnn2graph" else QUICK, head=method)  # type: ignore[arg-type]
         config = replace(config, precision="float32")
         data, anchors = learnable_bundle(place / "train"), anchor_bundle(place / "anchors")
-        more = {"anchors": str(anchors)} if method == "cnn2graph" else {}
+        more: dict[str, Any] = {"anchors": str(anchors)} if method == "cnn2graph" else {}
         return lambda run, **others: train(config, str(data), run, **more, **others)
     if method == "sparse":
         images, graphs = sparse.bundles(place)

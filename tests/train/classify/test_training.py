@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import quire
 from artifacts.errors import RunError
 from loaders.augment import random_shift
 from loaders.draws import Draws
@@ -138,7 +139,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> 
             stdout=subprocess.DEVNULL,
         )
 
-    assert begin(tmp_path / "whole").wait(100) == 0
+    assert quire.main([*command[3:], "--out", str(tmp_path / "whole")]) == 0
     process, deadline = begin(tmp_path / "run"), time.monotonic() + 100
     while len(lines_of(tmp_path / "run")) < 20:
         assert time.monotonic() < deadline and process.poll() is None

@@ -30,7 +30,14 @@ def cells_of(grid: Grid) -> Iterator[tuple[str, str]]:
     return ((row, column) for row in grid.rows for column in grid.columns)
 
 
-@pytest.mark.parametrize("name", TRIALS)
+# The longest of the two papers; what they show is that of others, or of the demo.
+LONG = ("mbsg-severity", "cnn2graph-table2", "cnn2graph-table3", "cnn2graph-table6")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=pytest.mark.slow) if one in LONG else one for one in TRIALS],
+)
 def test_a_study_runs_whole_and_shows_all_that_it_measured(name: str, out: Path) -> None:
     study, said = TRIALS[name], list[str]()
     layout = conduct(name, study, "smoke", place_in(out, said))
