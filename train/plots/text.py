@@ -45,7 +45,7 @@ def _letters() -> frozenset[int]:
 
 @cache
 def _font() -> FT2Font:
-    return FT2Font(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+    return FT2Font(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")))
 
 
 def inches(text: str, points: float) -> float:
