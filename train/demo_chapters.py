@@ -82,7 +82,7 @@ SEVERITY: Classifiers = replace(
 )
 
 
-# Graphs whose nodes hear from many inputs and reach many outputs: narrow ones learn little.
+# With so few neighbours graphs have many sources and sinks; networks with few of them learn little.
 NETWORKS = Setting(
     dataset=DIGITS,
     graphs=Graphs(

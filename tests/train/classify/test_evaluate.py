@@ -37,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train(config, str(place / "train"), place / name, running=RUNNING)
     anchors = str(anchor_bundle(place / "anchors", of_class=2))
     for kind in KINDS:
-        config = replace(PROXY, cnn2graph=CNN2GraphConfig(kind=kind, heads=2), lr=0.1, epochs=4)
+        config = replace(PROXY, cnn2graph=CNN2GraphConfig(kind=kind, heads=2), lr=0.02, epochs=4)
         train(config, str(place / "train"), place / kind, anchors=anchors, running=RUNNING)
     return place
 

@@ -278,7 +278,8 @@ def test_a_damaged_file_is_no_step(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "run")
     path = tmp_path / "run" / "networks" / "step-0002.safetensors"
     metadata = {"networks": json.dumps([])}
-    step, tensors = opened(path), load_file(path)
+    step = opened(path)
+    tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}  # of its own
     number = f"{step.members[1].number:05d}"
     kept = tensors[f"{number}.hidden.kept"]
     name = f"{number}.hidden.weight"
