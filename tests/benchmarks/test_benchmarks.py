@@ -224,6 +224,7 @@ def test_the_same_command_works_without_the_whole(capsys: pytest.CaptureFixture[
     assert "--photographs" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_graph_properties_writes_both_tables(tmp_path: Path) -> None:
     sizes = ("--sizes", "30", "--degrees", "2", "4", "--rounds", "2")
     text, report = run("graph_properties", *sizes, str(tmp_path / "graphs.json"))
@@ -234,6 +235,7 @@ def test_graph_properties_writes_both_tables(tmp_path: Path) -> None:
     assert text.count("geometric mean") == 2
 
 
+@pytest.mark.slow
 def test_training_times_every_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "training.json"
     training.main(training.Options(out=out, encoder="resnet20", batch_size=8, size=8, rounds=2))

@@ -111,6 +111,7 @@ def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> No
     )
 
 
+@pytest.mark.slow
 def test_a_second_walk_takes_the_bundle_as_it_is(walked: Walked) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in walked.bundle.iterdir()}
     said: list[str] = []

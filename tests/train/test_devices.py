@@ -28,6 +28,7 @@ from train.segmentation.stages import Bundles
 from train.segmentation.training import train_segmentation
 from train.sparse.training import train_sparse
 
+QUICKEST = ("linear", "sparse", "baseline")  # of the methods
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 Begin: TypeAlias = Callable[..., bool]  # a run, in a folder, with options
@@ -68,7 +69,10 @@ METHODS = ("linear", "graph", "cnn2graph", "sparse", "prune", "baseline", "mixup
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [one if one in QUICKEST else pytest.param(one, marks=pytest.mark.slow) for one in METHODS],
+)
 def test_a_run_takes_the_steps_of_the_cpu_and_goes_on_when_it_was_stopped(
     method: str, device: str, tmp_path: Path
 ) -> None:

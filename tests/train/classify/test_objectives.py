@@ -137,7 +137,7 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("step", [1, 15, 22])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 15, 22])
 def test_a_stopped_run_goes_on_to_the_same_terms(step: int, place: Path, tmp_path: Path) -> None:
     config = replace(PROXY, shift=1, jitter=(0.4, 0.4, 0.4), images=20)
     config = replace(config, cnn2graph=CNN2GraphConfig(heads=2, dropout=0.3), epochs=5)
