@@ -26,6 +26,7 @@ import multiprocessing, os
 for name in {LINUX}:
     if hasattr(os, name):
         delattr(os, name)
+os.process_cpu_count = os.cpu_count  # so from Python 3.13 on
 multiprocessing.set_start_method("spawn")  # processes start anew there, they are no copies
 """
 
