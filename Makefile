@@ -13,7 +13,7 @@ demo: .venv/installed
 	$(BIN)/quire demo --out out/demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 slow: .venv/installed  # tests of minutes, with a line for each
 	$(BIN)/python -m pytest -m slow -v $(ARGS)
