@@ -74,7 +74,7 @@ class Report:
 
 def tested(report: Report, seconds: float) -> None:
     """Run the tests that need CUDA; what they print is in the report where they fail."""
-    command = [sys.executable, "-m", "pytest", "-m", "cuda", "-q", "-x", "--durations=5"]
+    command = [sys.executable, "-m", "pytest", "-m", "cuda", "-q", "--durations=5"]
     try:
         done = subprocess.run(
             [*command, "-p", "no:cacheprovider"],

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,35 +88,34 @@ class Place:
         return self._made("raw", self._raw)
 
     def _raw(self, folder: Path) -> None:
-        image_bundle(folder, *self._random(), samples_per_shard=10_000)
+        images, labels = random_images(self.sizes.images, (32, 32, 3))
+        image_bundle(folder, images, labels, samples_per_shard=10_000)
 
     def jpegs(self) -> Path:
         """The same as JPEG files."""
+        return self._made("jpeg", self._jpegs)
+
+    def _jpegs(self, folder: Path) -> None:
         images, labels = benchmarks.bundles.small_images(self.sizes.images, None)
         members = {"jpg": benchmarks.bundles.jpegs(images), "cls": class_ids(labels)}
-        write = partial(benchmarks.bundles.write_bundle, members=members, labels=labels)
-        return self._made("jpeg", partial(write, samples_per_shard=10_000))
+        benchmarks.bundles.write_bundle(folder, members, labels, samples_per_shard=10_000)
 
     def scenes(self) -> Path:
         """Photographs of VOC's size with masks."""
+        return self._made("scenes", self._scenes)
+
+    def _scenes(self, folder: Path) -> None:
         images, masks = benchmarks.bundles.photographs(self.sizes.photographs, None)
-        labels = self._random()[1][: len(images)]
         members = {"jpg": images, "mask.png": masks}
-
-        def make(folder: Path) -> None:
-            benchmarks.bundles.write_bundle(folder, members, labels, samples_per_shard=100)
-            source = open_bundle(folder).manifest.identity.source
-            with_manifest(folder, source={**source, "class_names": [str(i) for i in range(21)]})
-
-        return self._made("scenes", make)
+        labels = np.zeros(len(images), np.int64)
+        benchmarks.bundles.write_bundle(folder, members, labels, samples_per_shard=100)
+        source = open_bundle(folder).manifest.identity.source
+        with_manifest(folder, source={**source, "class_names": [str(i) for i in range(21)]})
 
     def graphs(self) -> Path:
         """The first graphs of the paper's grid, enough for the largest group."""
         count = -(-max(self.sizes.groups) // len(Sparse().initialisations))
         return self._made("graphs", lambda f: build(Graphs(graphs=count), Nothing(), f, workers=0))
-
-    def _random(self) -> Any:
-        return random_images(self.sizes.images, (32, 32, 3))
 
     def _made(self, name: str, make: Callable[[Path], Any]) -> Path:
         """A bundle; one that is there is used again."""
