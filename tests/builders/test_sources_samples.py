@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from artifacts.errors import SourceError
+from builders.sources import samples
 from builders.sources.samples import Digits, open_digits
 
 
@@ -33,6 +34,12 @@ def test_the_two_splits_are_scikit_learns_digits() -> None:
     labels = [source.read(0, len(source)).labels for source in (train, test)]
     np.testing.assert_array_equal(np.concatenate(labels), digits.target)
     assert all(np.bincount(part).min() >= 33 for part in labels)  # every class in both
+
+
+def test_they_are_found_wherever_scikit_learn_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = samples._records()
+    monkeypatch.setattr(samples, "find_spec", lambda package: None)
+    np.testing.assert_array_equal(samples._records(), before)
 
 
 def test_what_a_source_says_of_itself() -> None:
