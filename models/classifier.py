@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn, tensor
 
 from models.imagenet_resnet import ImageNetResNet, imagenet_resnet18, imagenet_resnet34
-from models.resnet import ResNet, SmallResNet, resnet18, resnet20, resnet50
+from models.resnet import ResNet, SmallResNet, resnet8, resnet18, resnet20, resnet50
 from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
 from models.wide_resnet import WideResNet
 
@@ -18,6 +18,7 @@ from models.wide_resnet import WideResNet
 Encoder: TypeAlias = ResNet | SmallResNet | WideResNet | ImageNetResNet
 
 ENCODERS: Mapping[str, Callable[[int], Encoder]] = {
+    "resnet8": lambda channels: resnet8(channels=channels),
     "resnet18": lambda channels: resnet18(channels=channels),
     "resnet20": lambda channels: resnet20(channels=channels),
     "resnet50": lambda channels: resnet50(channels=channels),

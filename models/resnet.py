@@ -85,6 +85,11 @@ def resnet18(*, channels: int = 3) -> ResNet:
     return ResNet(BasicBlock, [2, 2, 2, 2], channels=channels)
 
 
+def resnet8(*, channels: int = 3) -> SmallResNet:
+    """8 layers with a classifier, for trying things out; 64 features."""
+    return SmallResNet(1, channels=channels)
+
+
 def resnet20(*, channels: int = 3) -> SmallResNet:
     """20 layers with a classifier, for small work; 64 features."""
     return SmallResNet(3, channels=channels)

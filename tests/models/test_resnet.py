@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from models.resnet import ResNet, SmallResNet, resnet18, resnet20, resnet50
+from models.resnet import ResNet, SmallResNet, resnet8, resnet18, resnet20, resnet50
 
 
 def parameters(module: nn.Module) -> int:
@@ -21,6 +21,7 @@ def parameters(module: nn.Module) -> int:
         (resnet50, 2048, 23_500_352, 23_520_842),
         # 269,722 with shortcuts without parameters; two of them and their norms are 2,752 more
         (resnet20, 64, 269_722 - 650 + 2_752, 269_722 + 2_752),
+        (resnet8, 64, 77_392, 78_042),  # three of its nine blocks
     ],
 )
 def test_sizes_are_the_published_ones(

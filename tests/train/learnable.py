@@ -16,7 +16,7 @@ from train.running import Running
 
 GRAPH = GraphConfig(k=3, width=16)
 QUICK = Classify(
-    encoder="resnet20", graph=GRAPH, epochs=2, batch_size=8, lr=0.05, mean=(0.5,), std=(0.25,)
+    encoder="resnet8", graph=GRAPH, epochs=2, batch_size=8, lr=0.05, mean=(0.5,), std=(0.25,)
 )
 # Long and gently enough that what is learned depends on the seed little, and on rounding less.
 LEARNING = replace(QUICK, epochs=12, batch_size=20, lr=0.02, crop=(1.0, 1.0), flip=False)

@@ -23,7 +23,13 @@ from train.running import Precision
 from train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
 
 Encoder: TypeAlias = Literal[
-    "resnet18", "resnet20", "resnet50", "wrn-28-10", "imagenet-resnet18", "imagenet-resnet34"
+    "resnet8",
+    "resnet18",
+    "resnet20",
+    "resnet50",
+    "wrn-28-10",
+    "imagenet-resnet18",
+    "imagenet-resnet34",
 ]
 Head: TypeAlias = Literal["linear", "graph", "cnn2graph"]
 Model: TypeAlias = Classifier | CNN2Graph

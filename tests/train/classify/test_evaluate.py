@@ -13,7 +13,7 @@ from models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
 from models.similarity_graph import GraphConfig
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import with_manifest
-from tests.train.learnable import PROXY, QUICK, RUNNING, anchor_bundle, learnable_bundle
+from tests.train.learnable import PROXY, QUICK, RARELY, anchor_bundle, learnable_bundle
 from train.classify.evaluate import Evaluate, Judge, Measured, evaluate
 from train.classify.run import trained
 from train.classify.training import train
@@ -34,11 +34,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     learnable_bundle(place / "train", images=30)
     learnable_bundle(place / "test", images=21, seed=1)
     for name, config in HEADS.items():
-        train(config, str(place / "train"), place / name, running=RUNNING)
+        train(config, str(place / "train"), place / name, running=RARELY)
     anchors = str(anchor_bundle(place / "anchors", of_class=2))
     for kind in KINDS:
         config = replace(PROXY, cnn2graph=CNN2GraphConfig(kind=kind, heads=2), lr=0.02, epochs=4)
-        train(config, str(place / "train"), place / kind, anchors=anchors, running=RUNNING)
+        train(config, str(place / "train"), place / kind, anchors=anchors, running=RARELY)
     return place
 
 

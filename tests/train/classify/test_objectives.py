@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from torch import Tensor
 
 from artifacts.errors import RunError
 from models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
@@ -25,11 +26,12 @@ from tests.train.learnable import (
 )
 from train.classify.anchors import AnchorViews, read_anchors
 from train.classify.objectives import CrossEntropy, ProxyLosses, objective_of
-from train.classify.run import build_model, described, trained
+from train.classify.run import Classify, build_model, described, trained
 from train.classify.training import Training, batches_of, train
 from train.metrics import read_metrics
 from train.ranks import Ranks
 from train.running import key
+from train.runs import Run
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 TRIPLETS = ("at", "pt", "ap", "p")
@@ -48,22 +50,28 @@ def fit(place: Path, run: Path, config: Any = PROXY, **others: Any) -> list[dict
     return read_metrics(run)
 
 
+def run_of(config: Classify, place: Path) -> Run:
+    """Its record."""
+    data = str(place / "train")
+    return described(config, data, batches_of(config, data, ALONE, RUNNING))[1]
+
+
+def new_training(config: Classify, place: Path) -> Training:
+    """At its first step."""
+    run = run_of(config, place)
+    batches = batches_of(config, str(place / "train"), ALONE, RUNNING)
+    anchors = read_anchors(run, str(place / "anchors"), ALONE.device)
+    torch.manual_seed(0)
+    return Training.new(config, build_model(config, run), batches, ALONE, anchors)
+
+
 def steps(lines: list[dict[str, float]]) -> list[dict[str, float]]:
     return [line for line in lines if "loss" in line]
 
 
-@pytest.mark.parametrize(
-    ("kind", "least", "left"),
-    [("transformer", 50, 0.5), ("gnn", 50, 0.5), ("mean", 0, 0.97), ("max", 0, 0.9)],
-)
-def test_every_kind_learns(
-    kind: Kind, least: int, left: float, place: Path, tmp_path: Path
-) -> None:
-    """With attention they know the images: over six seeds 98 to 100 %, chance is 10.
-
-    What is left of an epoch's mean loss is .04 to .07 with it; without it learning takes longer,
-    and .92 to .94 is left for the mean and .47 to .61 for the maximum.
-    """
+@pytest.mark.parametrize("kind", ["transformer", "gnn"])
+def test_with_attention_it_learns(kind: Kind, place: Path, tmp_path: Path) -> None:
+    """Over six seeds 100 % are known, chance is 10, and .05 to .06 of the loss is left."""
     head = CNN2GraphConfig(kind=kind, heads=2, degree=20)
     fit(
         place,
@@ -71,9 +79,34 @@ def test_every_kind_learns(
         replace(LEARNING, head="cnn2graph", cnn2graph=head),
         running=RARELY,
     )
-    assert last_accuracy(tmp_path / "run") > least
+    assert last_accuracy(tmp_path / "run") > 50
     first, *_, final = epoch_losses(tmp_path / "run")
-    assert final < left * first
+    assert final < 0.5 * first
+
+
+@pytest.mark.parametrize("kind", ["transformer", "gnn", "mean", "max"])
+def test_a_small_step_lowers_the_loss_by_what_the_gradient_says(kind: Kind, place: Path) -> None:
+    """By .98 to 1.01 of it, over six seeds and all kinds; no weight is left out."""
+    training = new_training(
+        replace(PROXY, cnn2graph=CNN2GraphConfig(kind=kind, heads=2, degree=20)), place
+    )
+    batch = next(training.left())
+    images = training.augmented(batch)
+
+    def loss() -> Tensor:
+        return training.objective(images, batch["label"], 0).loss
+
+    before = loss()
+    before.backward()
+    weights = list(training.model.parameters())
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    squares = [gradient.square().sum() for gradient in gradients]
+    assert len(gradients) == len(weights) and all(square > 0 for square in squares)
+    fall = 1e-3 * before.detach()
+    with torch.no_grad():
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.sub_(fall / sum(squares) * gradient)
+        assert 0.8 < (before - loss()) / fall < 1.2
 
 
 def test_every_term_is_on_record_and_they_add_up(place: Path, tmp_path: Path) -> None:
@@ -98,15 +131,12 @@ def test_every_term_is_on_record_and_they_add_up(place: Path, tmp_path: Path) ->
 
 def test_a_step_is_that_of_images_and_anchors_together(place: Path) -> None:
     config = replace(PROXY, losses=LossConfig(triplet_margin=0.3, over="active"), batch_size=8)
-    data = str(place / "train")
-    batches = batches_of(config, data, ALONE, RUNNING)
-    _, run = described(config, data, batches)
-    model = build_model(config, run)
-    assert isinstance(model, CNN2Graph)
-    anchors = read_anchors(run, str(place / "anchors"), ALONE.device)
-    training = Training.new(config, model, batches, ALONE, anchors)
+    training = new_training(config, place)
+    model = training.model
+    assert isinstance(model, CNN2Graph) and isinstance(training.objective, ProxyLosses)
+    anchors = read_anchors(run_of(config, place), str(place / "anchors"), ALONE.device)
     batch = next(training.left())
-    training.step = len(batches) + 3  # in the second epoch
+    training.step = len(training.batches) + 3  # in the second epoch
     images = training.augmented(batch)
     found = training.objective(images, batch["label"], training.epoch)
     views = AnchorViews(anchors, config)
@@ -137,10 +167,10 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 15, 22])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 5, 13])
 def test_a_stopped_run_goes_on_to_the_same_terms(step: int, place: Path, tmp_path: Path) -> None:
     config = replace(PROXY, shift=1, jitter=(0.4, 0.4, 0.4), images=20)
-    config = replace(config, cnn2graph=CNN2GraphConfig(heads=2, dropout=0.3), epochs=5)
+    config = replace(config, cnn2graph=CNN2GraphConfig(heads=2, dropout=0.3), epochs=3)
 
     def stop(done: int, total: int) -> None:
         if done == step:
@@ -182,11 +212,9 @@ def test_the_epoch_of_the_anchors_is_that_of_the_images(place: Path) -> None:
             return super().of(epoch)
 
     config = replace(PROXY, images=12)
-    batches = batches_of(config, str(place / "train"), ALONE, RUNNING)
-    _, run = described(config, str(place / "train"), batches)
-    anchors = read_anchors(run, str(place / "anchors"), ALONE.device)
-    training = Training.new(config, build_model(config, run), batches, ALONE, anchors)
+    training = new_training(config, place)
     assert isinstance(training.objective, ProxyLosses)
+    anchors = read_anchors(run_of(config, place), str(place / "anchors"), ALONE.device)
     training.objective.views = Watched(anchors, config)
     for batch in training.left():
         training.update(batch)

@@ -89,7 +89,7 @@ def test_a_run_has_its_record_its_metrics_and_its_weights(data: Path, tmp_path: 
 
 @pytest.mark.parametrize(("head", "least"), [("linear", 50), ("graph", 30)])
 def test_both_heads_learn(head: Any, least: float, tmp_path: Path) -> None:
-    """Over six seeds the linear head ends at 98 to 100 %, the graph's at 72 to 90; chance is 10."""
+    """Over six seeds the linear head ends at 97 to 100 %, the graph's at 69 to 93; chance is 10."""
     data = learnable_bundle(tmp_path / "bundle", images=60)
     train(replace(LEARNING, head=head), str(data), tmp_path / "run", running=RARELY)
     assert last_accuracy(tmp_path / "run") > least
@@ -125,29 +125,24 @@ def test_steps_after_the_last_checkpoint_are_taken_again(data: Path, tmp_path: P
 def test_a_killed_run_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "quire", "train", "classify", "--data", str(data)),
-        *("--encoder", "resnet20", "--epochs", "12", "--batch-size", "8", "--width", "16"),
+        *("--encoder", "resnet8", "--epochs", "12", "--batch-size", "8", "--width", "16"),
         *("--k", "3", "--checkpoint-seconds", "0.2", "--log-every", "1", "--no-tensorboard"),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    root = Path(__file__).parents[3]
-
-    def begin(run: Path) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [*command, "--out", str(run)],
-            env=environment,
-            cwd=root,
-            stdout=subprocess.DEVNULL,
-        )
-
     assert quire.main([*command[3:], "--out", str(tmp_path / "whole")]) == 0
-    process, deadline = begin(tmp_path / "run"), time.monotonic() + 100
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[3],
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 100
     while len(lines_of(tmp_path / "run")) < 20:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "run" / "model.safetensors").exists()
-    assert begin(tmp_path / "run").wait(100) == 0
+    assert quire.main([*command[3:], "--out", str(tmp_path / "run")]) == 0
     assert without_times(tmp_path / "run") == without_times(tmp_path / "whole")
     assert not list((tmp_path / "run").glob("*checkpoint*"))
 

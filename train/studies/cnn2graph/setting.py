@@ -30,7 +30,7 @@ BACKBONES: Mapping[str, Encoder] = {
 
 _SETTINGS: Mapping[Scale, Classify] = {
     "smoke": Classify(
-        encoder="resnet20",
+        encoder="resnet8",
         head="linear",
         epochs=1,
         batch_size=64,

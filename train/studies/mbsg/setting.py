@@ -33,7 +33,7 @@ VARIANTS: Mapping[str, GraphConfig | None] = {
 DROPFEAT = ("MBSG (dropfeat)", "Attn-MBSG (dropfeat)")  # the models of Tables 2 and 3
 _SETTINGS: Mapping[Scale, Classify] = {
     "smoke": Classify(
-        encoder="resnet20",
+        encoder="resnet8",
         epochs=1,
         batch_size=64,
         lr=0.05,
