@@ -48,7 +48,7 @@ if __name__ == "__main__":
         batches = quire.stream("bundle", shuffle=True, batch_size=100, workers=workers)
         assert sum(len(batch["image"]) for batch in batches) == 720
         del batches
-    train = ("--encoder", "resnet20", "--head", "linear", "--epochs", "1", "--device", "cpu")
+    train = ("--encoder", "resnet8", "--head", "linear", "--epochs", "1", "--device", "cpu")
     run("train", "classify", "--data", "bundle", "--out", "run", "--images", "64", *train)
     run("evaluate", "run", "--data", "bundle", "--device", "cpu", "--images", "20")
     assert "matplotlib" not in sys.modules  # nothing was drawn
@@ -67,7 +67,7 @@ def test_nothing_that_macos_lacks_is_needed(tmp_path: Path) -> None:
     (tmp_path / "before" / "sitecustomize.py").write_text(MACOS)
     paths = os.pathsep.join([str(tmp_path / "before"), str(ROOT)])
     done = subprocess.run(
-        [sys.executable, script(tmp_path, linux=False, workers=2)],
+        [sys.executable, script(tmp_path, linux=False, workers=1)],
         env={**os.environ, "PYTHONPATH": paths},
         cwd=tmp_path,
         capture_output=True,

@@ -238,7 +238,7 @@ def test_graph_properties_writes_both_tables(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_training_times_every_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "training.json"
-    training.main(training.Options(out=out, encoder="resnet20", batch_size=8, size=8, rounds=2))
+    training.main(training.Options(out=out, encoder="resnet8", batch_size=8, size=8, rounds=2))
     text, report = capsys.readouterr().out, json.loads(out.read_text())
     steps, heads = ({row["name"]: row for row in table["rows"]} for table in report["tables"])
     assert list(steps) == list(heads) == list(VARIANTS)

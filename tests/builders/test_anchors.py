@@ -306,16 +306,18 @@ def test_photographs_keep_their_sizes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image, source.read(number, number + 1).images[0])
 
 
-def test_an_anchor_that_cannot_be_read_is_replaced_by_the_next(tmp_path: Path) -> None:
+def test_an_anchor_that_cannot_be_read_is_replaced_by_the_next(
+    tmp_path: Path, scheduler: str
+) -> None:
     build(replace(PHOTOGRAPHS, per_class=6), photographs(tmp_path / "sound"), tmp_path / "all")
     cats, dogs = chosen(tmp_path / "all").tolist()
     damaged = f"cat/{cats[1]:02d}.png", f"dog/{dogs[5]:02d}.png"
     source = photographs(tmp_path / "damaged", damaged=damaged)
     with pytest.raises(SourceError, match=rf"^{damaged[0]}: .*skip-bad"):
         build(PHOTOGRAPHS, source, tmp_path / "b0")
-    for workers in (0, 2):
-        folder = tmp_path / f"b{workers}"
-        manifest = build(PHOTOGRAPHS, source, folder, workers=workers, skip_bad=True)
+    for name, address in {"b0": None, "b2": scheduler}.items():
+        folder = tmp_path / name
+        manifest = build(PHOTOGRAPHS, source, folder, scheduler=address, skip_bad=True)
         # the dog that nobody chose is not looked at
         assert [sample.file for sample in manifest.left_out] == [damaged[0]]
         assert chosen(folder).tolist() == [[cats[0], cats[2]], dogs[:2]]

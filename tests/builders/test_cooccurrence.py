@@ -81,10 +81,12 @@ def test_counts_equal_a_plain_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("workers", "size"), [(2, 5), (0, 1), (0, 100)])
-def test_neither_workers_nor_tasks_change_a_count(tmp_path: Path, workers: int, size: int) -> None:
+def test_neither_workers_nor_tasks_change_a_count(
+    tmp_path: Path, workers: int, size: int, scheduler: str
+) -> None:
     build(RECIPE, SHAPES, tmp_path / "a")
     recipe = Cooccurrence(split="val", masks_per_shard=size)
-    build(recipe, SHAPES, tmp_path / "b", workers=workers)
+    build(recipe, SHAPES, tmp_path / "b", scheduler=scheduler if workers else None)
     assert files(tmp_path / "a")[COOCCURRENCE] == files(tmp_path / "b")[COOCCURRENCE]
     if recipe == RECIPE:
         assert files(tmp_path / "a") == files(tmp_path / "b")

@@ -5,8 +5,7 @@ import hashlib
 import io
 import json
 import os
-import subprocess
-import sys
+import signal
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from artifacts.errors import BuildError, RecipeError, SourceError
 from artifacts.graph_table import GRAPHS, SCALARS
 from artifacts.manifest import MANIFEST
 from artifacts.verify import verify
+from builders import folder
 from builders.draws import sample_rng
 from builders.graphs import search
 from builders.graphs.dag import directed, layer_nodes, masks, parameters
@@ -36,6 +36,7 @@ from builders.sources.catalogue import open_source
 from builders.sources.graphs import GraphFolder, open_graphs
 from builders.sources.source import Nothing
 from tests.graph_bundles import SMALL, graph_bundle
+from tests.processes import started
 
 Samples = dict[str, dict[str, bytes]]
 
@@ -71,36 +72,31 @@ def test_bytes_do_not_depend_on_workers(reference: Path, tmp_path: Path, workers
     assert_same(reference, tmp_path / "b")
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from builders import folder
-from builders.run import build
-from builders.sources.source import Nothing
-from tests.graph_bundles import SMALL
+def killed(into: Path, after: int) -> None:
+    """Build, and die after so many shards or when the first table is half written."""
 
-def kill(done, total):
-    if done == int(sys.argv[2]):
+    def report(done: int, total: int) -> None:
+        if done == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    write = folder.write_table
+
+    def write_half(path: Path, *rest: Any) -> None:
+        write(path, *rest)
+        path.write_bytes(path.read_bytes()[:5000])
         os.kill(os.getpid(), signal.SIGKILL)
 
-write = folder.write_table
-def write_half(path, *rest):
-    write(path, *rest)
-    path.write_bytes(path.read_bytes()[:5000])
-    os.kill(os.getpid(), signal.SIGKILL)
-
-folder.write_table = write_half
-build(SMALL, Nothing(), Path(sys.argv[1]), report=kill)
-"""
+    folder.write_table = write_half  # type: ignore[assignment]
+    build(SMALL, Nothing(), into, report=report)
 
 
 @pytest.mark.parametrize("after", [2, 99], ids=["between shards", "in the midst of the table"])
 def test_a_build_that_is_killed_goes_on_and_ends_with_the_same_bytes(
     reference: Path, tmp_path: Path, after: int
 ) -> None:
-    arguments = [sys.executable, "-c", KILLED, str(tmp_path / "b"), str(after)]
-    root = Path(__file__).parents[2]
-    assert subprocess.run(arguments, cwd=root).returncode == -9
+    process = started(killed, tmp_path / "b", after)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "b" / MANIFEST).exists() and not (tmp_path / "b" / GRAPHS).exists()
     there = len(list((tmp_path / "b").glob("*.tar")))
     assert there == min(after, 3)

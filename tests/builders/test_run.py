@@ -34,6 +34,7 @@ from builders.recipes import RECIPES
 from builders.run import build, plan
 from builders.sources.catalogue import open_source
 from builders.sources.source import IMAGES, ImageSource
+from tests.processes import started
 from tests.train.corrupted import with_manifest
 
 RECIPE = Corrupted(
@@ -85,11 +86,20 @@ def test_sha256sum_checks_a_bundle_without_us(reference: Path) -> None:
     assert check.stdout.count(": OK") == len(list(reference.iterdir())) - 1
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_bytes_do_not_depend_on_workers(
     reference: Path, digits: ImageSource, tmp_path: Path, workers: int
 ) -> None:
+    """As below, where one of two is killed."""
     build(RECIPE, digits, tmp_path / "b", workers=workers)
+    assert_same(reference, tmp_path / "b")
+
+
+def test_bytes_do_not_depend_on_a_scheduler(
+    reference: Path, digits: ImageSource, tmp_path: Path, scheduler: str
+) -> None:
+    build(RECIPE, digits, tmp_path / "b", scheduler=scheduler)
     assert_same(reference, tmp_path / "b")
 
 
@@ -103,24 +113,19 @@ build(RECIPE, open_source("digits:", split="test"), Path(sys.argv[1]))
 """
 
 
-def start(folder: Path, **environment: str) -> "subprocess.Popen[bytes]":
-    """Build in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-c", BUILD, str(folder)],
-        env={**os.environ, **environment},
-        cwd=Path(__file__).parents[2],
-        umask=int(environment.get("UMASK", "022"), 8),
-    )
-
-
 def test_bytes_do_not_depend_on_the_environment(reference: Path, tmp_path: Path) -> None:
     environment = {
         "TZ": "Pacific/Kiritimati",
         "PYTHONHASHSEED": "77",
         "LC_ALL": "C",
-        "UMASK": "077",
     }
-    assert start(tmp_path / "b", **environment).wait() == 0
+    subprocess.run(
+        [sys.executable, "-c", BUILD, str(tmp_path / "b")],
+        env={**os.environ, **environment},
+        cwd=Path(__file__).parents[2],
+        umask=0o077,
+        check=True,
+    )
     assert_same(reference, tmp_path / "b")
 
 
@@ -131,13 +136,13 @@ def test_a_build_that_is_killed_goes_on_and_ends_with_the_same_bytes(
     rng = random.Random(0)
     names = {path.name for path in reference.iterdir()}
     for kill in range(4):
-        process = start(folder)
+        process = started(build, RECIPE, digits, folder)
         target = 3 * kill + 1  # shards that are there when the process is killed
-        while process.poll() is None and len(list(folder.glob("*.tar"))) < target:
+        while process.is_alive() and len(list(folder.glob("*.tar"))) < target:
             time.sleep(0.001)
         time.sleep(rng.random() * 0.02)
         process.kill()
-        process.wait()
+        process.join()
         assert {path.name for path in folder.iterdir()} <= {*names, ".building"}
         for path in folder.glob("*.tar"):  # whatever has a final name is whole
             assert filecmp.cmp(path, reference / path.name, shallow=False)
@@ -236,21 +241,23 @@ FEW = Corrupted(split="all", corruptions=("contrast",), severities=(1,), samples
 
 
 def test_an_image_that_cannot_be_read_stops_the_build_by_name(
-    spoilt: ImageSource, tmp_path: Path
+    spoilt: ImageSource, tmp_path: Path, scheduler: str
 ) -> None:
-    for workers in (0, 2):
+    for address in (None, scheduler):
         with pytest.raises(SourceError, match=r"cat/03\.png: .*skip-bad"):
-            build(FEW, spoilt, tmp_path / "b", workers=workers)
+            build(FEW, spoilt, tmp_path / "b", scheduler=address)
     assert not (tmp_path / "b" / MANIFEST).exists()
 
 
-def test_with_skip_bad_it_is_left_out_and_listed(spoilt: ImageSource, tmp_path: Path) -> None:
+def test_with_skip_bad_it_is_left_out_and_listed(
+    spoilt: ImageSource, tmp_path: Path, scheduler: str
+) -> None:
     manifest = build(FEW, spoilt, tmp_path / "b", skip_bad=True)
     assert [sample.file for sample in manifest.left_out] == ["cat/03.png", "dog/11.png"]
     assert all(sample.reason for sample in manifest.left_out)
     assert manifest.samples == 20
     assert verify(tmp_path / "b") == ()
-    build(FEW, spoilt, tmp_path / "c", skip_bad=True, workers=2)
+    build(FEW, spoilt, tmp_path / "c", skip_bad=True, scheduler=scheduler)
     assert_same(tmp_path / "b", tmp_path / "c")
 
 
@@ -267,28 +274,19 @@ def test_what_was_left_out_before_stops_a_build_that_may_not(
         build(FEW, spoilt, tmp_path / "b")
 
 
-@pytest.fixture
-def scheduler() -> Iterator[str]:
-    """A running scheduler with two workers that are processes of their own."""
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
 def test_a_worker_that_is_killed_is_made_up_for(
-    reference: Path, digits: ImageSource, tmp_path: Path, scheduler: str
+    reference: Path, digits: ImageSource, tmp_path: Path
 ) -> None:
-    killed: list[int | None] = []
+    before = {process.pid for process in multiprocessing.active_children()}
+    killed: list[int] = []
 
     def kill_one(done: int, total: int) -> None:
         if done == 3 and not killed:
-            workers = multiprocessing.active_children()
-            killed.append(workers[0].pid)
-            os.kill(workers[0].pid or 0, signal.SIGKILL)
+            workers = {process.pid or 0 for process in multiprocessing.active_children()} - before
+            killed.extend(sorted(workers)[:1])
+            os.kill(killed[0], signal.SIGKILL)
 
-    build(RECIPE, digits, tmp_path / "b", scheduler=scheduler, report=kill_one)
+    build(RECIPE, digits, tmp_path / "b", workers=2, report=kill_one)
     assert killed
     assert_same(reference, tmp_path / "b")
 

@@ -5,9 +5,6 @@ import io
 import json
 import os
 import pickle
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -36,6 +33,7 @@ from builders.sources.voc import Voc
 from builders.sources.voc_lists import open_voc
 from tests.builders.devkit import mask_of, write_devkit, write_ids, write_image
 from tests.builders.real_data import real_data
+from tests.processes import started
 
 SHAPES = Shapes("train", 30, (64, 48))
 SPEC = "shapes:30?size=64x48"
@@ -235,36 +233,27 @@ def assert_same(one: Path, other: Path) -> None:
     assert not different and not errors
 
 
-BUILD = """
-import sys
-from pathlib import Path
-from tests.builders.test_segmix import RECIPE, SHAPES
-from builders.run import build
-build(RECIPE, SHAPES, Path(sys.argv[1]))
-"""
-
-
 def test_a_build_that_is_killed_ends_with_the_same_bytes(reference: Path, tmp_path: Path) -> None:
     folder = tmp_path / "b"
-    process = subprocess.Popen(
-        [sys.executable, "-c", BUILD, str(folder)], cwd=Path(__file__).parents[2]
-    )
-    while process.poll() is None and not list(folder.glob("*.tar")):
+    process = started(build, RECIPE, SHAPES, folder)
+    while process.is_alive() and not list(folder.glob("*.tar")):
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     build(RECIPE, SHAPES, folder)
     assert_same(reference, folder)
 
 
 @pytest.mark.parametrize("form", ["materialised", pytest.param("virtual", marks=pytest.mark.slow)])
-def test_bytes_do_not_depend_on_workers(reference: Path, tmp_path: Path, form: str) -> None:
+def test_bytes_do_not_depend_on_workers(
+    reference: Path, tmp_path: Path, form: str, scheduler: str
+) -> None:
     recipe = RECIPE if form == "materialised" else VIRTUAL
     alone = reference
     if form == "virtual":
         alone = tmp_path / "alone"
         build(recipe, SHAPES, alone)
-    build(recipe, SHAPES, tmp_path / "two", workers=2)
+    build(recipe, SHAPES, tmp_path / "two", scheduler=scheduler)
     assert_same(alone, tmp_path / "two")
 
 

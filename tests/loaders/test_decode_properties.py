@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -110,6 +110,7 @@ def test_a_png_without_a_name_is_gray_or_rgb(mode: str) -> None:
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 @pytest.mark.parametrize("colour", [0, 3], ids=["gray", "palette"])
 @pytest.mark.parametrize("filters", [0, 1, 2, "mixed"])
+@settings(max_examples=30)  # of each of the 32
 @given(data=st.data())
 def test_masks_of_every_depth_and_filter_are_pillows(
     depth: int, colour: int, filters: int | str, data: st.DataObject

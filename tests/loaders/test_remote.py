@@ -171,7 +171,7 @@ def test_a_fault_that_passes_is_mended_and_one_that_stays_names_the_file(
         list(stream(server.address, batch_size=4))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_missing_shard_is_an_error_and_not_a_shorter_epoch(server: Server, workers: int) -> None:
     (server.folder / "test-000002.tar").unlink()
     with pytest.raises(BundleError, match=r"test-000002\.tar is missing"):

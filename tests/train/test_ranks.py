@@ -1,4 +1,4 @@
-"""Two processes of gloo, started as torchrun starts them."""
+"""Two processes of gloo: the gradients of one, and torchrun as a user types it."""
 
 import json
 import os
@@ -13,115 +13,41 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 import quire
 from artifacts.errors import RunError
-from models.classifier import Classifier
-from models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead
-from models.cnn2graph_losses import losses, total
-from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
 from tests.train.learnable import QUICK, RUNNING, anchor_bundle, learnable_bundle
+from tests.train.rank_steps import (
+    ANCHORS,
+    HEADS,
+    KINDS,
+    SHARES,
+    compared,
+    gradients,
+    small_comparer,
+    small_model,
+    whole_batch,
+)
 from train.classify.evaluate import evaluate
 from train.classify.training import batches_of
 from train.metrics import read_metrics
-from train.ranks import Ranks, gathered, joined, over_ranks, share
+from train.ranks import Ranks, gathered, over_ranks, share
 
 ROOT = Path(__file__).parents[2]
-HEADS = {
-    "linear": None,
-    "mbsg": GraphConfig(k=3, width=6, combine="sum"),
-    "attention": GraphConfig(k=4, width=6, layers=2, combine="concat", attention=True),
-    "all-others": GraphConfig(k=99, width=6, combine="concat"),
-}
-SHARES = {"equal": (5, 5), "unequal": (6, 3), "one-alone": (1, 7)}
-KINDS = {
-    "gnn": CNN2GraphConfig(kind="gnn", heads=2),
-    "transformer": CNN2GraphConfig(heads=4, proxies=2, own=False),
-    "dropout": CNN2GraphConfig(heads=1, dropout=0.5),
-    "mean": CNN2GraphConfig(kind="mean", degree=9),
-    "max": CNN2GraphConfig(kind="max"),
-}
-ANCHORS = (1, 4, 7)  # one: a rank has none of its own
 
 
-def small_model(config: GraphConfig | None) -> Classifier:
-    """In float64, without batch normalisation, whose statistics are each rank's own on a CPU."""
-    torch.manual_seed(0)
-    encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh())
-    head = LinearHead(8, 4) if config is None else SimilarityGraphHead(8, 4, config)
-    return Classifier(encoder, head, mean=[0.5], std=[0.25]).double()
-
-
-def whole_batch(size: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    images = torch.rand(size, 3, 2, 2, dtype=torch.float64, generator=generator)
-    return images, torch.randint(4, (size,), generator=generator)
-
-
-def small_comparer(config: CNN2GraphConfig) -> CNN2Graph:
-    """As above; images are compared with anchors and proxies."""
-    torch.manual_seed(0)
-    encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh())
-    return CNN2Graph(encoder, CNN2GraphHead(8, 4, config), mean=[0.5], std=[0.25]).double()
-
-
-def anchors_of(count: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(2)
-    images = torch.rand(count, 3, 2, 2, dtype=torch.float64, generator=generator)
-    return images, torch.arange(count) % 4
-
-
-def compared(
-    model: CNN2Graph, together: nn.Module, images: Tensor, labels: Tensor, count: int
-) -> dict[str, Tensor]:
-    """The loss of a step with so many anchors, and the gradients."""
-    anchors, of_anchors = anchors_of(count)
-    torch.manual_seed(3)  # for what the attention drops
-    joint = together(images, anchors)
-    loss = total(losses(joint, labels, of_anchors, model.head.proxy_labels))
-    loss.backward()
-    return {"loss": loss.detach(), "logits": joint.images.logits.detach(), **gradients(model)}
-
-
-def gradients(model: nn.Module) -> dict[str, Tensor]:
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-
-
-def as_rank(out: Path) -> None:
-    """What each of two processes does: every head on every share, gradients to a file."""
-    found = {}
-    with joined("cpu") as ranks:
-        for head, config in HEADS.items():
-            for share, sizes in SHARES.items():
-                images, labels = whole_batch(sum(sizes))
-                own = slice(sum(sizes[: ranks.rank]), sum(sizes[: ranks.rank + 1]))
-                model = small_model(config)
-                together = over_ranks(model, ranks)  # kept: its hooks average the gradients
-                loss = F.cross_entropy(together(images[own]), gathered(labels[own]))
-                loss.backward()
-                found[f"{head} {share}"] = {"loss": loss.detach(), **gradients(model)}
-        for kind, comparing in KINDS.items():
-            for share, sizes in SHARES.items():
-                images, labels = whole_batch(sum(sizes))
-                own = slice(sum(sizes[: ranks.rank]), sum(sizes[: ranks.rank + 1]))
-                for count in ANCHORS:
-                    comparer = small_comparer(comparing)
-                    together = over_ranks(comparer, ranks)
-                    found[f"{kind} {share} {count}"] = compared(
-                        comparer, together, images[own], gathered(labels[own]), count
-                    )
-    torch.save(found, out / f"{ranks.rank}.pt")
-
-
-def torchrun(*arguments: str, processes: int = 2) -> "subprocess.CompletedProcess[str]":
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return str(free.getsockname()[1])
+
+
+def torchrun(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [
-            *(sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"),
-            *(f"--master-port={port}", *arguments),
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"),
+            *(f"--master-port={free_port()}", *arguments),
         ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -133,9 +59,18 @@ def torchrun(*arguments: str, processes: int = 2) -> "subprocess.CompletedProces
 
 @pytest.fixture(scope="module")
 def by_two(tmp_path_factory: pytest.TempPathFactory) -> Sequence[dict[str, dict[str, Tensor]]]:
+    """What two processes write that find what torchrun would tell them in their environment."""
     out = tmp_path_factory.mktemp("ranks")
-    done = torchrun("-m", "tests.train.test_ranks", str(out))
-    assert done.returncode == 0, done.stderr
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.train.rank_steps", str(out)],
+            cwd=ROOT,
+            env={**os.environ, **told, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
+        )
+        for rank in ("0", "1")
+    ]
+    assert [process.wait(300) for process in processes] == [0, 0]
     return [torch.load(out / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
@@ -202,7 +137,7 @@ def test_a_graph_of_each_rank_alone_would_be_another() -> None:
 def test_torchrun_trains_one_run(tmp_path: Path) -> None:
     data = learnable_bundle(tmp_path / "bundle")
     command = [
-        *("-m", "quire", "train", "classify", "--data", str(data), "--encoder", "resnet20"),
+        *("-m", "quire", "train", "classify", "--data", str(data), "--encoder", "resnet8"),
         *("--epochs", "2", "--batch-size", "8", "--k", "3", "--width", "16", "--no-tensorboard"),
         *("--log-every", "1", "--device", "cpu"),
     ]
@@ -228,7 +163,7 @@ def test_torchrun_trains_one_run(tmp_path: Path) -> None:
 def test_torchrun_trains_with_anchors(tmp_path: Path) -> None:
     data, anchors = learnable_bundle(tmp_path / "bundle"), anchor_bundle(tmp_path / "anchors")
     done = torchrun(
-        *("-m", "quire", "train", "classify", "--data", str(data), "--encoder", "resnet20"),
+        *("-m", "quire", "train", "classify", "--data", str(data), "--encoder", "resnet8"),
         *("--epochs", "2", "--batch-size", "8", "--head", "cnn2graph", "--no-tensorboard"),
         *("--anchors", str(anchors), "--log-every", "1", "--device", "cpu", "--shift", "1"),
         *("--jitter", "0.4", "0.4", "0.4", "--out", str(tmp_path / "run")),
@@ -253,7 +188,3 @@ def test_a_batch_must_be_shared_evenly(tmp_path: Path) -> None:
 def test_one_process_gathers_nothing() -> None:
     rows = torch.randn(3, 2)
     assert gathered(rows) is rows and share(rows) is rows
-
-
-if __name__ == "__main__":
-    as_rank(Path(sys.argv[1]))

@@ -25,7 +25,7 @@ def test_anchors_are_chosen_by_the_features_of_a_run(
     clean, run, table = tmp_path / "clean", tmp_path / "run", tmp_path / "features"
     digits = ("--source", "digits:", "--split", "train", "--workers", "0")
     said("build", "corrupted", *digits, "--corruptions", "--out", clean)
-    short = ("--encoder", "resnet20", "--head", "linear", "--epochs", "1", "--no-tensorboard")
+    short = ("--encoder", "resnet8", "--head", "linear", "--epochs", "1", "--no-tensorboard")
     said("train", "classify", "--data", clean, "--out", run, *short)
     assert str(table) in said("features", run, "--data", clean, "--out", table)
     found = read_features(open_bundle(table))

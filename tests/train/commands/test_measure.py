@@ -110,7 +110,7 @@ def test_what_is_wrong_is_one_line(place: Path, capsys: pytest.CaptureFixture[st
 
 def test_a_classifier_is_not_attacked_yet(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["--data", str(place / "train"), "--out", str(place / "classifier")]
-    small = ["--encoder", "resnet20", "--head", "linear", "--epochs", "1", "--batch-size", "40"]
+    small = ["--encoder", "resnet8", "--head", "linear", "--epochs", "1", "--batch-size", "40"]
     assert quire.main(["train", "classify", *command, *small, "--no-tensorboard"]) == 0
     capsys.readouterr()
     assert quire.main(["attack", str(place / "classifier"), "--data", str(place / "test")]) == 1

@@ -7,7 +7,7 @@ import pytest
 import quire
 from tests.train.learnable import learnable_bundle
 
-TRAIN = ["--encoder", "resnet20", "--epochs", "1", "--batch-size", "8", "--k", "3", "--width", "16"]
+TRAIN = ["--encoder", "resnet8", "--epochs", "1", "--batch-size", "8", "--k", "3", "--width", "16"]
 
 
 @pytest.fixture
