@@ -85,7 +85,7 @@ def test_nothing_need_be_writable_but_what_is_asked_for(tmp_path: Path) -> None:
     for room in ("artifacts", "builders", "loaders", "models", "train"):
         compiled = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / room, installed / room, ignore=compiled)
-    shutil.copy(ROOT / "quire.py", installed)
+    shutil.copytree(ROOT / "quire", installed / "quire", ignore=compiled)
     home.mkdir()
     work.mkdir()
     folders = [home, *(path for path in (installed, *installed.rglob("*")) if path.is_dir())]

@@ -1,4 +1,4 @@
-"""The door: Quire's public names, and its command line.
+"""Quire's public names, and its command line.
 
 Nothing heavy is imported before it is needed, so that `quire --help` answers at once.
 """
@@ -240,7 +240,3 @@ def _run(arguments: list[str]) -> int:
     if callable(made):
         return int(tyro.cli(made, prog=f"quire {name}", args=arguments[1:]))
     return int(tyro.extras.subcommand_cli_from_dict(made, prog=f"quire {name}", args=arguments[1:]))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
