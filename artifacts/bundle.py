@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifacts.digest import sha256
-from artifacts.errors import BundleError
-from artifacts.index import Index, read_index
-from artifacts.manifest import (
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import BundleError
+from quire.artifacts.index import Index, read_index
+from quire.artifacts.manifest import (
     INDEX,
     MANIFEST,
     MAX_BYTES,
@@ -17,7 +17,7 @@ from artifacts.manifest import (
     parse_sums,
     sums,
 )
-from artifacts.shards import Shard
+from quire.artifacts.shards import Shard
 
 
 @dataclass(frozen=True, slots=True)

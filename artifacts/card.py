@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 
-from artifacts.manifest import INDEX, MANIFEST, NO_SOURCE, SUMS, Identity
-from artifacts.members import IMAGES
-from artifacts.shards import Rows, Shard
+from quire.artifacts.manifest import INDEX, MANIFEST, NO_SOURCE, SUMS, Identity
+from quire.artifacts.members import IMAGES
+from quire.artifacts.shards import Rows, Shard
 
 _INSIDE = """\
 # {title}

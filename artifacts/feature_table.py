@@ -17,9 +17,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts import tables
-from artifacts.bundle import Bundle, check_digest
-from artifacts.errors import BuildError, BundleError
+from quire.artifacts import tables
+from quire.artifacts.bundle import Bundle, check_digest
+from quire.artifacts.errors import BuildError, BundleError
 
 FEATURES = "features.h5"
 _ROWS = 1 << 13  # that are written at once: whole chunks, each of which is compressed once

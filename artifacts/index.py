@@ -17,10 +17,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts import tables
-from artifacts.errors import BundleError
-from artifacts.members import check_extension
-from artifacts.shards import BLOCK, Rows, Shard, concatenate
+from quire.artifacts import tables
+from quire.artifacts.errors import BundleError
+from quire.artifacts.members import check_extension
+from quire.artifacts.shards import BLOCK, Rows, Shard, concatenate
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from artifacts.errors import QuireError
+from quire.artifacts.errors import QuireError
 
 
 @contextmanager

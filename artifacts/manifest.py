@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from artifacts.errors import BundleError
-from artifacts.shards import BLOCK, Shard
+from quire.artifacts.errors import BundleError
+from quire.artifacts.shards import BLOCK, Shard
 
 FORMAT = 1
 MANIFEST = "manifest.json"

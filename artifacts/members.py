@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import BundleError
+from quire.artifacts.errors import BundleError
 
 IMAGES = ("ppm", "pgm", "jpg", "png")
 KINDS = (*IMAGES, "cls", "npy", "json")

@@ -8,7 +8,7 @@ partner_index       (M,) int32: the phantom, which is another scene
 cluster             (M,) int32: the class by which the dominant scene was taken
 partner_cluster     (M,) int32: the class by which the phantom was taken, never the same
 parts               (M,) int32: delta, how much of the blend is the dominant scene, in 1024ths
-crop                (M, 6) int32: the view of the dominant scene, see CROP and `artifacts.crop`
+crop                (M, 6) int32: of the dominant scene, see CROP and `quire.artifacts.crop`
 partner_crop        (M, 6) int32: the view of the phantom
 clusters            (K,) int64: the scenes that have each class
 
@@ -25,11 +25,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts import tables
-from artifacts.blend import PARTS
-from artifacts.bundle import Bundle, check_digest
-from artifacts.crop import Crop
-from artifacts.errors import BundleError
+from quire.artifacts import tables
+from quire.artifacts.blend import PARTS
+from quire.artifacts.bundle import Bundle, check_digest
+from quire.artifacts.crop import Crop
+from quire.artifacts.errors import BundleError
 
 SEGMIX = "segmix.h5"
 CROP = ("height", "width", "top", "left", "size", "mirrored")

@@ -13,8 +13,8 @@ from typing import IO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import BundleError
-from artifacts.members import check_extension, check_key
+from quire.artifacts.errors import BundleError
+from quire.artifacts.members import check_extension, check_key
 
 BLOCK = 512  # bytes: a tar is a sequence of blocks
 TRAILER = bytes(2 * BLOCK)

@@ -28,9 +28,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts import tables
-from artifacts.bundle import Bundle, check_digest
-from artifacts.errors import BundleError
+from quire.artifacts import tables
+from quire.artifacts.bundle import Bundle, check_digest
+from quire.artifacts.errors import BundleError
 
 SUBSETS = "subsets.h5"
 FLAGS = ("occluded", "truncated", "either")

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import BundleError
+from quire.artifacts.errors import BundleError
 
 _CHUNK = 1 << 16  # rows
 _GROWTH = 1 << 13  # rows that an array of unknown length grows by

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from artifacts.digest import sha256
-from artifacts.errors import BundleError
-from artifacts.index import Index, read_index
-from artifacts.manifest import INDEX, MANIFEST, MAX_BYTES, SUMS, Manifest, parse_sums, sums
-from artifacts.shards import BLOCK, TRAILER, Shard, headers, member_names, padded
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import BundleError
+from quire.artifacts.index import Index, read_index
+from quire.artifacts.manifest import INDEX, MANIFEST, MAX_BYTES, SUMS, Manifest, parse_sums, sums
+from quire.artifacts.shards import BLOCK, TRAILER, Shard, headers, member_names, padded
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import tests.bundles
-from artifacts.manifest import Manifest
-from artifacts.shards import Payloads
-from builders.sources.catalogue import open_source
+from quire.artifacts.manifest import Manifest
+from quire.artifacts.shards import Payloads
+from quire.builders.sources.catalogue import open_source
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 Images: TypeAlias = NDArray[np.uint8]  # (N, H, W, 3)

@@ -28,7 +28,7 @@ import tyro
 
 from benchmarks.bundles import Images, small_images
 from benchmarks.timing import Contender, Run, Timing, measure
-from builders.corruptions.catalogue import (
+from quire.builders.corruptions.catalogue import (
     CORRUPTIONS,
     LIBRARIES,
     SIGMA_CORRUPTIONS,

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 import tyro
 
-from artifacts.processors import processors
 from benchmarks.gpu_steps import TINY, Place, Sizes, steps
+from quire.artifacts.processors import processors
 
 ROOT = Path(__file__).parents[1]
 

@@ -17,30 +17,30 @@ from torch import Tensor
 
 import benchmarks.bundles
 import benchmarks.sparse
-from artifacts.bundle import open_bundle
-from artifacts.members import class_ids
 from benchmarks.training import wait
-from builders.random_graphs import Graphs
-from builders.run import build
-from builders.sources.source import Nothing
-from loaders.stream import stream
-from models.cnn2graph import CNN2GraphConfig
-from models.similarity_graph import GraphConfig
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.members import class_ids
+from quire.builders.random_graphs import Graphs
+from quire.builders.run import build
+from quire.builders.sources.source import Nothing
+from quire.loaders.stream import stream
+from quire.models.cnn2graph import CNN2GraphConfig
+from quire.models.similarity_graph import GraphConfig
+from quire.train.attacks.evolution import Evolution
+from quire.train.attacks.one_pixel import one_pixel
+from quire.train.classify.anchors import read_anchors
+from quire.train.classify.run import Classify, build_model, described
+from quire.train.classify.training import Training, batches_of
+from quire.train.ranks import Ranks
+from quire.train.running import Running
+from quire.train.segmentation.run import Segment
+from quire.train.segmentation.run import build_model as build_segmenter
+from quire.train.segmentation.stages import Bundles, prepared
+from quire.train.segmentation.training import Training as Segmentation
+from quire.train.sparse.run import Sparse, groups_of, read_graphs
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import with_manifest
 from tests.train.learnable import anchor_bundle
-from train.attacks.evolution import Evolution
-from train.attacks.one_pixel import one_pixel
-from train.classify.anchors import read_anchors
-from train.classify.run import Classify, build_model, described
-from train.classify.training import Training, batches_of
-from train.ranks import Ranks
-from train.running import Running
-from train.segmentation.run import Segment
-from train.segmentation.run import build_model as build_segmenter
-from train.segmentation.stages import Bundles, prepared
-from train.segmentation.training import Training as Segmentation
-from train.sparse.run import Sparse, groups_of, read_graphs
 
 Figures: TypeAlias = dict[str, float]
 

@@ -31,9 +31,9 @@ import numpy as np
 import tyro
 
 from benchmarks.timing import Contender, Run, Timing, measure
-from builders.graphs.dag import directed
-from builders.graphs.graph import undirected
-from builders.graphs.properties import dag_properties, graph_properties
+from quire.builders.graphs.dag import directed
+from quire.builders.graphs.graph import undirected
+from quire.builders.graphs.properties import dag_properties, graph_properties
 
 OURS, NETWORKX, IGRAPH = "ours", "networkx", "igraph"
 _REWIRED = 0.25

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks.timing import Run
-from loaders.sampler import shuffled
-from loaders.stream import stream
+from quire.loaders.sampler import shuffled
+from quire.loaders.stream import stream
 
 Batch: TypeAlias = Mapping[str, Tensor]  # image (B, 3, H, W), with label (B,) or mask (B, H, W)
 Epochs: TypeAlias = Callable[[], Iterable[Batch]]  # each call begins an epoch

@@ -24,19 +24,19 @@ import numpy as np
 import tyro
 from PIL import Image, ImageOps
 
-from artifacts.blend import PARTS
-from artifacts.crop import FILL, Crop
-from artifacts.masks import VOID
-from artifacts.shards import write_shard
 from benchmarks.bundles import photographs
 from benchmarks.timing import Contender, Run, Table, measure, write_report
-from builders.run import build
-from builders.segmix import BlendTask, Form, SegMix
-from builders.segmix_pairs import Blend, Ranges, blends_of
-from builders.sources.voc import Voc
-from builders.sources.voc_lists import open_voc
-from loaders.segmix import stream_pairs
-from loaders.stream import Stream, stream
+from quire.artifacts.blend import PARTS
+from quire.artifacts.crop import FILL, Crop
+from quire.artifacts.masks import VOID
+from quire.artifacts.shards import write_shard
+from quire.builders.run import build
+from quire.builders.segmix import BlendTask, Form, SegMix
+from quire.builders.segmix_pairs import Blend, Ranges, blends_of
+from quire.builders.sources.voc import Voc
+from quire.builders.sources.voc_lists import open_voc
+from quire.loaders.segmix import stream_pairs
+from quire.loaders.stream import Stream, stream
 
 OURS, PLAIN = "ours", "plain"
 STORED: Form = "materialised"

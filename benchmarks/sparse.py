@@ -19,15 +19,15 @@ import torch
 import tyro
 
 from benchmarks.timing import Contender, Run, Table, measure, write_report
-from builders.random_graphs import Graphs
-from builders.run import build
-from builders.sources.source import Nothing
+from quire.builders.random_graphs import Graphs
+from quire.builders.run import build
+from quire.builders.sources.source import Nothing
+from quire.train.networks.member import Group
+from quire.train.networks.training import Training, batches_of
+from quire.train.running import Running, best_device
+from quire.train.sparse.run import Graphs as Read
+from quire.train.sparse.run import Sparse, group_of, groups_of, read_graphs
 from tests.bundles import image_bundle, random_images
-from train.networks.member import Group
-from train.networks.training import Training, batches_of
-from train.running import Running, best_device
-from train.sparse.run import Graphs as Read
-from train.sparse.run import Sparse, group_of, groups_of, read_graphs
 
 TOGETHER, ALONE = "side by side", "one after another"
 _MNIST = 60_000  # images of an epoch

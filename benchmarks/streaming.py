@@ -23,13 +23,13 @@ import tyro
 import webdataset as wds
 from PIL import Image
 
-from artifacts.bundle import open_bundle
-from artifacts.members import class_ids, raw_images
-from artifacts.shards import Payloads
 from benchmarks import bundles, loading
 from benchmarks.bundles import Images, Labels
 from benchmarks.loading import Loader
 from benchmarks.timing import Contender, Run, Table, measure, write_report
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.members import class_ids, raw_images
+from quire.artifacts.shards import Payloads
 
 SMALL_BATCH = 256
 PHOTOGRAPH_BATCH = 16

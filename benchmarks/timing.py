@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
-from artifacts.processors import processors
+from quire.artifacts.processors import processors
 
 Run: TypeAlias = Callable[[], int]  # does the work once and says of how many samples
 

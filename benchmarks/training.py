@@ -20,13 +20,13 @@ import torch.nn.functional as F
 import tyro
 
 from benchmarks.timing import Contender, Run, Table, measure, write_report
-from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
+from quire.models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
+from quire.train.classify.run import Classify, Encoder, build_model, described
+from quire.train.classify.training import Training, batches_of
+from quire.train.ranks import Ranks
+from quire.train.running import Precision, Running, autocast, best_device
+from quire.train.studies.mbsg.setting import BASELINE, VARIANTS
 from tests.bundles import image_bundle, random_images
-from train.classify.run import Classify, Encoder, build_model, described
-from train.classify.training import Training, batches_of
-from train.ranks import Ranks
-from train.running import Precision, Running, autocast, best_device
-from train.studies.mbsg.setting import BASELINE, VARIANTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,10 +22,10 @@ import numpy as np
 import tyro
 import webdataset as wds
 
-from artifacts.digest import whole_file
-from artifacts.members import class_ids
-from artifacts.shards import Payloads, Samples, write_shard
 from benchmarks.timing import Contender, Run, Table, measure, write_report
+from quire.artifacts.digest import whole_file
+from quire.artifacts.members import class_ids
+from quire.artifacts.shards import Payloads, Samples, write_shard
 
 _RUN = 256  # samples handed over at once, as a build does
 _SHARD_WRITER = "wds.ShardWriter"

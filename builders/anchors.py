@@ -19,19 +19,19 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts import tables
-from artifacts.bundle import open_bundle, read_manifest
-from artifacts.digest import sha256
-from artifacts.errors import RecipeError
-from artifacts.feature_table import read_features
-from artifacts.manifest import MANIFEST
-from artifacts.shards import TRAILER, Samples
-from builders import anchor_order
-from builders.draws import sample_rng
-from builders.labelled_images import members, sample_bytes
-from builders.plan import ShardTask, cut
-from builders.recipe import OUTSIDE, Part, Run, WriteTable
-from builders.sources.source import IMAGES, Block, ImageSource
+from quire.artifacts import tables
+from quire.artifacts.bundle import open_bundle, read_manifest
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import RecipeError
+from quire.artifacts.feature_table import read_features
+from quire.artifacts.manifest import MANIFEST
+from quire.artifacts.shards import TRAILER, Samples
+from quire.builders import anchor_order
+from quire.builders.draws import sample_rng
+from quire.builders.labelled_images import members, sample_bytes
+from quire.builders.plan import ShardTask, cut
+from quire.builders.recipe import OUTSIDE, Part, Run, WriteTable
+from quire.builders.sources.source import IMAGES, Block, ImageSource
 
 ANCHORS = "anchors.h5"
 _PURPOSE = "anchors"  # of the draws

@@ -10,14 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from artifacts.cooccurrence_table import COOCCURRENCE, part, write_cooccurrence
-from artifacts.errors import RecipeError
-from artifacts.manifest import LeftOut
-from artifacts.shards import Samples
-from builders.plan import ShardTask, cut
-from builders.recipe import Run, WriteTable
-from builders.sources.scene import SegmentationSource, classes_in
-from builders.sources.source import MASKS
+from quire.artifacts.cooccurrence_table import COOCCURRENCE, part, write_cooccurrence
+from quire.artifacts.errors import RecipeError
+from quire.artifacts.manifest import LeftOut
+from quire.artifacts.shards import Samples
+from quire.builders.plan import ShardTask, cut
+from quire.builders.recipe import Run, WriteTable
+from quire.builders.sources.scene import SegmentationSource, classes_in
+from quire.builders.sources.source import MASKS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,15 +14,15 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import RecipeError
-from artifacts.shards import TRAILER, Samples
-from builders.corruptions import catalogue
-from builders.corruptions.images import Images
-from builders.draws import sample_rngs
-from builders.labelled_images import members, sample_bytes
-from builders.plan import ShardTask, cut
-from builders.recipe import OUTSIDE, Run, WriteTable
-from builders.sources.source import IMAGES, Block, Image, ImageSource
+from quire.artifacts.errors import RecipeError
+from quire.artifacts.shards import TRAILER, Samples
+from quire.builders.corruptions import catalogue
+from quire.builders.corruptions.images import Images
+from quire.builders.draws import sample_rngs
+from quire.builders.labelled_images import members, sample_bytes
+from quire.builders.plan import ShardTask, cut
+from quire.builders.recipe import OUTSIDE, Run, WriteTable
+from quire.builders.sources.source import IMAGES, Block, Image, ImageSource
 
 _RUN = 256  # images that are corrupted at once: their floats stay in the cache
 SEVERITIES = (1, 2, 3, 4, 5)

@@ -1,8 +1,8 @@
 """Bundles of features: what a trained model makes of the images of another bundle.
 
 The model runs where torch is; what it gives is handed over here in blocks. Such a bundle is one
-table, laid out in artifacts.feature_table, and no recipe makes it: its identity names the bundle
-that the images came from and the weights, each by its sha256.
+table, laid out in quire.artifacts.feature_table, and no recipe makes it: its identity names the
+bundle that the images came from and the weights, each by its sha256.
 """
 
 import importlib.metadata
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import h5py
 
-from artifacts.feature_table import FEATURES, Block, write_table
-from artifacts.manifest import MANIFEST, Identity, Manifest
-from builders import folder as building
-from builders.recipe import Part
+from quire.artifacts.feature_table import FEATURES, Block, write_table
+from quire.artifacts.manifest import MANIFEST, Identity, Manifest
+from quire.builders import folder as building
+from quire.builders.recipe import Part
 
 KIND = "features"
 

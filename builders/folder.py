@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from artifacts import tables
-from artifacts.card import card
-from artifacts.digest import publish, sha256, whole_file
-from artifacts.errors import BuildError, SourceError
-from artifacts.index import write_index
-from artifacts.lock import held
-from artifacts.manifest import (
+from quire.artifacts import tables
+from quire.artifacts.card import card
+from quire.artifacts.digest import publish, sha256, whole_file
+from quire.artifacts.errors import BuildError, SourceError
+from quire.artifacts.index import write_index
+from quire.artifacts.lock import held
+from quire.artifacts.manifest import (
     CARD,
     INDEX,
     MANIFEST,
@@ -33,8 +33,8 @@ from artifacts.manifest import (
     Manifest,
     sums,
 )
-from artifacts.shards import Rows, Shard
-from builders.recipe import Part, WriteTable
+from quire.artifacts.shards import Rows, Shard
+from quire.builders.recipe import Part, WriteTable
 
 _WORK = ".building"
 _IDENTITY = "identity.json"

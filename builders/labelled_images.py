@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.members import RAW_IMAGE, class_ids, raw_header, raw_images
-from artifacts.shards import Payloads, room
-from builders.sources.source import Image
+from quire.artifacts.members import RAW_IMAGE, class_ids, raw_header, raw_images
+from quire.artifacts.shards import Payloads, room
+from quire.builders.sources.source import Image
 
 
 def members(

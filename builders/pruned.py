@@ -9,7 +9,7 @@ The inputs stay joined to the first layer alone, and the outputs to the last: th
 not pruned. After some steps a neuron of a later layer has no predecessor left. It does not become
 a source, as in other graphs of this kind: it hears its bias alone. So the arcs of a sample are not
 to be made a network by the rule that sources hear the inputs; they are a mask over the arcs of
-step 0, as `loaders.graphs.load_prunings` gives it.
+step 0, as `quire.loaders.graphs.load_prunings` gives it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,16 +21,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import RecipeError
-from artifacts.graph_table import GRAPHS, write_graphs
-from artifacts.shards import Samples
-from builders.draws import sample_rng
-from builders.graphs.entries import Entry, columns, entry, members, part
-from builders.graphs.graph import Graph, checked_graph
-from builders.plan import ShardTask, cut
-from builders.recipe import Part, Run, WriteTable
-from builders.sources import source as sources
-from builders.sources.source import Nothing, Source
+from quire.artifacts.errors import RecipeError
+from quire.artifacts.graph_table import GRAPHS, write_graphs
+from quire.artifacts.shards import Samples
+from quire.builders.draws import sample_rng
+from quire.builders.graphs.entries import Entry, columns, entry, members, part
+from quire.builders.graphs.graph import Graph, checked_graph
+from quire.builders.plan import ShardTask, cut
+from quire.builders.recipe import Part, Run, WriteTable
+from quire.builders.sources import source as sources
+from quire.builders.sources.source import Nothing, Source
 
 _PURPOSE = "pruned"  # of the draws
 _DEFINITIONS = {  # where those of other graphs would be wrong

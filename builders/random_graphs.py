@@ -1,7 +1,7 @@
 """Recipe `graphs`: directed acyclic graphs, their masks as sparse networks, and their properties.
 
 Graphs are drawn from a grid of parameters, or read from a folder of people's own. One graph is one
-sample; `graphs.h5` has them all, by the layout of artifacts.graph_table.
+sample; `graphs.h5` has them all, by the layout of quire.artifacts.graph_table.
 """
 
 import dataclasses
@@ -15,21 +15,21 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import RecipeError
-from artifacts.graph_table import CELLS, GRAPHS, MAX_CELLS, write_graphs
-from artifacts.manifest import LeftOut
-from artifacts.shards import Samples
-from builders.draws import sample_rng
-from builders.graphs import generators, search
-from builders.graphs.dag import Count, Direction
-from builders.graphs.entries import Entry, columns, entry, members, part
-from builders.graphs.graph import Graph, undirected
-from builders.plan import ShardTask, cut
-from builders.recipe import Run, WriteTable
-from builders.sources import layout
-from builders.sources import source as sources
-from builders.sources.graphs import GraphFolder
-from builders.sources.source import Source
+from quire.artifacts.errors import RecipeError
+from quire.artifacts.graph_table import CELLS, GRAPHS, MAX_CELLS, write_graphs
+from quire.artifacts.manifest import LeftOut
+from quire.artifacts.shards import Samples
+from quire.builders.draws import sample_rng
+from quire.builders.graphs import generators, search
+from quire.builders.graphs.dag import Count, Direction
+from quire.builders.graphs.entries import Entry, columns, entry, members, part
+from quire.builders.graphs.graph import Graph, undirected
+from quire.builders.plan import ShardTask, cut
+from quire.builders.recipe import Run, WriteTable
+from quire.builders.sources import layout
+from quire.builders.sources import source as sources
+from quire.builders.sources.graphs import GraphFolder
+from quire.builders.sources.source import Source
 
 Model: TypeAlias = Literal["watts_strogatz", "erdos_renyi", "barabasi_albert", "random_regular"]
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from artifacts.bundle import read_manifest
-from artifacts.digest import sha256
-from artifacts.errors import BuildError
-from artifacts.manifest import Identity, Manifest
-from builders import folder as building
-from builders.plan import ShardTask
-from builders.recipe import Recipe, from_record
-from builders.recipes import RECIPES
-from builders.run import Report, derive, identify
-from builders.sources.catalogue import open_source
-from builders.sources.source import Source
+from quire.artifacts.bundle import read_manifest
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import BuildError
+from quire.artifacts.manifest import Identity, Manifest
+from quire.builders import folder as building
+from quire.builders.plan import ShardTask
+from quire.builders.recipe import Recipe, from_record
+from quire.builders.recipes import RECIPES
+from quire.builders.run import Report, derive, identify
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def rebuild(
 def _why(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
     """What a difference may come from: other versions of libraries, or damage.
 
-    Processors are no explanation: see `builders.recipe`.
+    Processors are no explanation: see `quire.builders.recipe`.
     """
     others = [
         f"{name} {ours.get(name, 'none')} here, {theirs.get(name, 'none')} there"

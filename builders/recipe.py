@@ -15,7 +15,7 @@ and SciPy where they add along no axis or in pixel order. On the way to a byte m
 - NumPy's exp, sin and cos of arrays, for the same reason, but for the few weights of a kernel that
   were seen to be equal;
 - the encoder or decoder of a codec but libjpeg-turbo's and zlib's;
-- HDF5's newer forms (see `artifacts.tables`).
+- HDF5's newer forms (see `quire.artifacts.tables`).
 
 Seen equal: all recipes as SSE3, AVX2 and with AVX-512, 400,000 corrupted CIFAR-10 images and 3,975
 blends of VOC's scenes among them; small ones on 64-bit ARM (emulated); and all recipes by NumPy
@@ -32,11 +32,11 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 import h5py
 from numpy.typing import NDArray
 
-from artifacts.errors import RecipeError
-from artifacts.manifest import LeftOut
-from artifacts.shards import Samples
-from builders.plan import ShardTask
-from builders.sources.source import Source
+from quire.artifacts.errors import RecipeError
+from quire.artifacts.manifest import LeftOut
+from quire.artifacts.shards import Samples
+from quire.builders.plan import ShardTask
+from quire.builders.sources.source import Source
 
 OUTSIDE = {"outside": True}  # metadata of a field that is a path
 
@@ -65,7 +65,7 @@ class Recipe(Protocol[_Source]):
     """How one kind of bundle is made."""
 
     kind: ClassVar[str]
-    reads: ClassVar[tuple[str, ...]]  # what its source may hold; see builders.sources.source
+    reads: ClassVar[tuple[str, ...]]  # what its source may hold; see quire.builders.sources.source
     libraries: ClassVar[tuple[str, ...]]  # distributions whose version can change a byte
 
     @property

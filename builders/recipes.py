@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from builders.anchors import Anchors
-from builders.cooccurrence import Cooccurrence
-from builders.corrupted import Corrupted
-from builders.pruned import Pruned
-from builders.random_graphs import Graphs
-from builders.scenes import Scenes
-from builders.segmix import SegMix
-from builders.subsets import Subsets
+from quire.builders.anchors import Anchors
+from quire.builders.cooccurrence import Cooccurrence
+from quire.builders.corrupted import Corrupted
+from quire.builders.pruned import Pruned
+from quire.builders.random_graphs import Graphs
+from quire.builders.scenes import Scenes
+from quire.builders.segmix import SegMix
+from quire.builders.subsets import Subsets
 
 RECIPES: dict[str, type[Any]] = {
     recipe.kind: recipe

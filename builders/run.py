@@ -12,14 +12,14 @@ from typing import IO, Any
 import h5py
 import numpy as np
 
-from artifacts.digest import whole_file
-from artifacts.errors import BuildError, QuireError, SourceError
-from artifacts.manifest import MANIFEST, Identity, LeftOut, Manifest
-from artifacts.shards import Samples, write_shard
-from builders import folder as building
-from builders.plan import ShardTask
-from builders.recipe import AnySource, Part, Recipe, Run, to_record
-from builders.sources.source import Source
+from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import BuildError, QuireError, SourceError
+from quire.artifacts.manifest import MANIFEST, Identity, LeftOut, Manifest
+from quire.artifacts.shards import Samples, write_shard
+from quire.builders import folder as building
+from quire.builders.plan import ShardTask
+from quire.builders.recipe import AnySource, Part, Recipe, Run, to_record
+from quire.builders.sources.source import Source
 
 PATIENCE = "10s"  # for a scheduler to answer
 DEATHS = 2  # workers that may die over one shard before the build stops

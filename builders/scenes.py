@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import RecipeError
-from artifacts.manifest import LeftOut
-from artifacts.masks import VOID, mask_file
-from artifacts.members import RAW_IMAGE, raw_images, record_file
-from artifacts.shards import Samples
-from builders.plan import ShardTask, cut
-from builders.recipe import Run, WriteTable
-from builders.sources.scene import Scene, SegmentationSource, classes_in
-from builders.sources.source import SCENES
+from quire.artifacts.errors import RecipeError
+from quire.artifacts.manifest import LeftOut
+from quire.artifacts.masks import VOID, mask_file
+from quire.artifacts.members import RAW_IMAGE, raw_images, record_file
+from quire.artifacts.shards import Samples
+from quire.builders.plan import ShardTask, cut
+from quire.builders.recipe import Run, WriteTable
+from quire.builders.sources.scene import Scene, SegmentationSource, classes_in
+from quire.builders.sources.source import SCENES
 
 _RUN = 16  # scenes in memory at once
 _CLASSES = 32  # that a column of `classes` has bits for

@@ -1,13 +1,13 @@
 """Recipe `segmix`: scenes blended by categorical clustering, SegMix's Binding-CC.
 
-Every scene of every cluster (see `builders.segmix_pairs`) is blended with a random one of each
-other cluster, after either has been scaled, cropped and mirrored in its own way. A bundle has one
-of two forms; for the same fields they are the same blends.
+Every scene of every cluster (see `quire.builders.segmix_pairs`) is blended with a random one of
+each other cluster, after either has been scaled, cropped and mirrored in its own way. A bundle has
+one of two forms; for the same fields they are the same blends.
 
 materialised: a sample is a blend: the image (`jpg`, or `png` without loss), `mask.png` of the
 dominant scene, `phantom.png` of the other and a `json` record of what they were.
 virtual: a sample is a scene: its image as it lies and `mask.png`, each once. Blends are made when
-they are read, see `loaders.segmix`.
+they are read, see `quire.loaders.segmix`.
 
 Either has the table of all blends, segmix.h5.
 """
@@ -22,19 +22,27 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from artifacts.blend import PARTS, blended
-from artifacts.crop import FILL, cropped, cropped_mask
-from artifacts.errors import RecipeError
-from artifacts.manifest import LeftOut
-from artifacts.masks import mask_file
-from artifacts.members import RAW_IMAGE, raw_images, record_file
-from artifacts.segmix_table import CROP, SEGMIX, crop_row, write_blends
-from artifacts.shards import Samples
-from builders.plan import ShardTask, cut
-from builders.recipe import Run, WriteTable
-from builders.segmix_pairs import Blend, Clusters, Pairs, Ranges, blends_of, clusters_of, pairs_of
-from builders.sources.scene import Scene, SegmentationSource
-from builders.sources.source import SCENES
+from quire.artifacts.blend import PARTS, blended
+from quire.artifacts.crop import FILL, cropped, cropped_mask
+from quire.artifacts.errors import RecipeError
+from quire.artifacts.manifest import LeftOut
+from quire.artifacts.masks import mask_file
+from quire.artifacts.members import RAW_IMAGE, raw_images, record_file
+from quire.artifacts.segmix_table import CROP, SEGMIX, crop_row, write_blends
+from quire.artifacts.shards import Samples
+from quire.builders.plan import ShardTask, cut
+from quire.builders.recipe import Run, WriteTable
+from quire.builders.segmix_pairs import (
+    Blend,
+    Clusters,
+    Pairs,
+    Ranges,
+    blends_of,
+    clusters_of,
+    pairs_of,
+)
+from quire.builders.sources.scene import Scene, SegmentationSource
+from quire.builders.sources.source import SCENES
 
 _RUN = 16  # samples in memory at once
 _KEPT = 24  # decoded scenes that are kept: blends of one dominant scene follow one another

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.blend import PARTS
-from artifacts.crop import Crop, random_crop
-from artifacts.manifest import LeftOut
-from builders.draws import sample_rng
-from builders.sources.scene import SegmentationSource, classes_in
+from quire.artifacts.blend import PARTS
+from quire.artifacts.crop import Crop, random_crop
+from quire.artifacts.manifest import LeftOut
+from quire.builders.draws import sample_rng
+from quire.builders.sources.scene import SegmentationSource, classes_in
 
 _PARTNERS, _VIEWS = "segmix/partners", "segmix/views"  # purposes of the draws
 

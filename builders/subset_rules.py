@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.subset_table import NONE, Subset
+from quire.artifacts.subset_table import NONE, Subset
 
 Occlusion: TypeAlias = Literal["occluded", "truncated", "either"]
 Chosen: TypeAlias = NDArray[np.bool_]  # (N,)
@@ -32,7 +32,7 @@ _FLAGGED = {"either": "occluded or truncated"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """What is known of the scenes of a split; arrays are as in artifacts.subset_table."""
+    """What is known of the scenes of a split; arrays are as in quire.artifacts.subset_table."""
 
     class_names: Sequence[str]
     classes: NDArray[np.uint8]  # (N, K)

@@ -9,19 +9,19 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bundle import open_bundle, read_manifest
-from artifacts.cooccurrence_table import Cooccurrence, read_cooccurrence
-from artifacts.digest import sha256
-from artifacts.errors import RecipeError
-from artifacts.manifest import MANIFEST, LeftOut
-from artifacts.shards import Samples
-from artifacts.subset_table import FLAGS, NONE, SUBSETS, write_subsets
-from builders.plan import ShardTask, cut
-from builders.recipe import OUTSIDE, Part, Run, WriteTable
-from builders.scenes import count
-from builders.sources.scene import Annotation, SegmentationSource, classes_in
-from builders.sources.source import ANNOTATIONS
-from builders.subset_rules import Facts, Occlusion, joined, subsets
+from quire.artifacts.bundle import open_bundle, read_manifest
+from quire.artifacts.cooccurrence_table import Cooccurrence, read_cooccurrence
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import RecipeError
+from quire.artifacts.manifest import MANIFEST, LeftOut
+from quire.artifacts.shards import Samples
+from quire.artifacts.subset_table import FLAGS, NONE, SUBSETS, write_subsets
+from quire.builders.plan import ShardTask, cut
+from quire.builders.recipe import OUTSIDE, Part, Run, WriteTable
+from quire.builders.scenes import count
+from quire.builders.sources.scene import Annotation, SegmentationSource, classes_in
+from quire.builders.sources.source import ANNOTATIONS
+from quire.builders.subset_rules import Facts, Occlusion, joined, subsets
 
 _PAPER = ("voc2012", "val")  # what the paper's numbers are about
 

@@ -8,7 +8,7 @@ pixel's last bit otherwise.
 
 Random resized crops are those of Szegedy et al. (2015), "Going deeper with convolutions", in the
 form that torchvision gave them. Random shifts are the older habit of padding an image and cropping
-it to its size again. How colours are changed is in `loaders.jitter`.
+it to its size again. How colours are changed is in `quire.loaders.jitter`.
 """
 
 import math
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from loaders.draws import Draws
+from quire.loaders.draws import Draws
 
 _TRIES = 10  # at a crop that fits into the image, before the largest central one is taken
 _AT_ONCE = 1 << 18  # pixels cropped at a time on a CPU: what is in between stays in its cache

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from loaders.ahead import ToDevice, ahead
-from loaders.reader import Batch
-from loaders.remote import RemoteReader
-from loaders.sampler import (
+from quire.loaders.ahead import ToDevice, ahead
+from quire.loaders.reader import Batch
+from quire.loaders.remote import RemoteReader
+from quire.loaders.sampler import (
     Ranges,
     Rows,
     global_batches,
@@ -69,7 +69,7 @@ class Batches(Protocol):
 
 
 class ByRow(Protocol):
-    """What reads the samples of a bundle in a folder, such as `loaders.reader.Reader`.
+    """What reads the samples of a bundle in a folder, such as `quire.loaders.reader.Reader`.
 
     It travels to worker processes.
     """

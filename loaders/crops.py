@@ -1,10 +1,10 @@
 """Scenes of different sizes become batches of one size, masks with them.
 
-What `loaders.stream` gives of photographs are lists, for they differ in size. A crop of each (see
-`artifacts.crop`) makes them a batch: on the CPU, where they were decoded, and by a pool of threads
-where one is given, which shares the work as decoding does. From there on everything happens on
-whole batches on the device. What is random comes from `Draws`: a sample is cropped in the same way
-whatever batch it is in.
+What `quire.loaders.stream` gives of photographs are lists, for they differ in size. A crop of each
+(see `quire.artifacts.crop`) makes them a batch: on the CPU, where they were decoded, and by a pool
+of threads where one is given, which shares the work as decoding does. From there on everything
+happens on whole batches on the device. What is random comes from `Draws`: a sample is cropped in
+the same way whatever batch it is in.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artifacts.crop import FILL, Crop, Pixels, centre_crop, cropped, cropped_mask, random_crop
-from loaders.draws import Draws
+from quire.artifacts.crop import FILL, Crop, Pixels, centre_crop, cropped, cropped_mask, random_crop
+from quire.loaders.draws import Draws
 
 
 def random_crops(
@@ -26,7 +26,7 @@ def random_crops(
     size: int,
     scale: tuple[float, float] = (0.5, 2.0),
 ) -> list[Crop]:
-    """A crop for each of B images, see `artifacts.crop.random_crop`. B of (3, H, W) -> B.
+    """A crop for each of B images, see `quire.artifacts.crop.random_crop`. B of (3, H, W) -> B.
 
     Raises:
         ValueError: `size` is no number of pixels, or `scale` no range of positive numbers.

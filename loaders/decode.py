@@ -25,7 +25,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.errors import BundleError
+from quire.artifacts.errors import BundleError
 
 Data: TypeAlias = bytes | memoryview
 Array: TypeAlias = NDArray[Any]

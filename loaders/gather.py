@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from artifacts.compiled import compiled
+from quire.artifacts.compiled import compiled
 
 AHEAD = 2  # samples whose cache lines are asked for before they are copied
 

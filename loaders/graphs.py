@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artifacts.bundle import Bundle, open_bundle
-from artifacts.errors import BundleError
-from artifacts.graph_table import read_graphs
+from quire.artifacts.bundle import Bundle, open_bundle
+from quire.artifacts.errors import BundleError
+from quire.artifacts.graph_table import read_graphs
 
 _PRUNED = "pruned"  # the kind of recipe whose graphs are masks
 
@@ -34,8 +34,8 @@ class StoredGraph:
 def load_graphs(bundle: str | os.PathLike[str]) -> list[StoredGraph]:
     """All graphs of a bundle that `quire build graphs` made, in the order of its index.
 
-    `models.sparse.SparseNetwork(graph.edges, graph.size, inputs=..., outputs=...)` is the network
-    of one; inputs and outputs are fields of the bundle's recipe.
+    `quire.models.sparse.SparseNetwork(graph.edges, graph.size, inputs=..., outputs=...)` is the
+    network of one; inputs and outputs are fields of the bundle's recipe.
 
     Raises:
         BundleError: the bundle is incomplete or damaged, has no graphs, a graph that cannot be, or
@@ -70,8 +70,8 @@ def _stored(opened: Bundle) -> list[StoredGraph]:
 class Prunings:
     """A network that loses hidden connections step by step, in several ways.
 
-    Its graph at step 0 is a `models.sparse.SparseNetwork`'s, and the later ones are masks of it:
-    a node that has lost all its predecessors hears no inputs, but its bias.
+    Its graph at step 0 is a `quire.models.sparse.SparseNetwork`'s, and the later ones are masks of
+    it: a node that has lost all its predecessors hears no inputs, but its bias.
     """
 
     graphs: Sequence[Sequence[StoredGraph]]

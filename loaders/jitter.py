@@ -2,13 +2,13 @@
 
 Images are (B, C, H, W) float32 in [0, 1] and stay in that range. The three are torchvision's: each
 mixes an image with another one, black, its mean grey or its own greys, and what leaves [0, 1] is
-clipped after each. As in `loaders.augment`, what is random comes from `Draws`.
+clipped after each. As in `quire.loaders.augment`, what is random comes from `Draws`.
 """
 
 import torch
 from torch import Tensor
 
-from loaders.draws import Draws
+from quire.loaders.draws import Draws
 
 CHANGES = ("brightness", "contrast", "saturation")
 _LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, to the digits that torchvision has

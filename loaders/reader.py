@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artifacts.bundle import Bundle, check_digest, check_size
-from artifacts.errors import BundleError
-from artifacts.index import Index
-from artifacts.members import IMAGES, RAW_IMAGE
-from artifacts.verify import shard_problem
-from loaders.decode import Array, decode, field, raw_shape
-from loaders.gather import gather
-from loaders.sampler import Rows
+from quire.artifacts.bundle import Bundle, check_digest, check_size
+from quire.artifacts.errors import BundleError
+from quire.artifacts.index import Index
+from quire.artifacts.members import IMAGES, RAW_IMAGE
+from quire.artifacts.verify import shard_problem
+from quire.loaders.decode import Array, decode, field, raw_shape
+from quire.loaders.gather import gather
+from quire.loaders.sampler import Rows
 
 Batch: TypeAlias = dict[str, Any]  # tensors; a list where samples differ in size or are records
 

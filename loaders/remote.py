@@ -19,14 +19,14 @@ import torch
 import webdataset as wds
 from webdataset import tariterators
 
-from artifacts.bundle import read_manifest
-from artifacts.errors import BundleError
-from artifacts.index import Index, read_index
-from artifacts.manifest import INDEX, MANIFEST, SUMS, File, Manifest
-from artifacts.shards import Shard
-from loaders.decode import decode, field
-from loaders.reader import Batch, described, members, stacked
-from loaders.sampler import Rows
+from quire.artifacts.bundle import read_manifest
+from quire.artifacts.errors import BundleError
+from quire.artifacts.index import Index, read_index
+from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, File, Manifest
+from quire.artifacts.shards import Shard
+from quire.loaders.decode import decode, field
+from quire.loaders.reader import Batch, described, members, stacked
+from quire.loaders.sampler import Rows
 
 TRIES = 3  # fetches of one file before it counts as lost
 AHEAD = 1  # shards fetched while one is being read

@@ -17,17 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artifacts.blend import blended
-from artifacts.bundle import Bundle
-from artifacts.crop import cropped, cropped_mask
-from artifacts.errors import BundleError
-from artifacts.index import Index
-from artifacts.segmix_table import Blends, read_blends, row_crop
-from artifacts.shards import Rows as IndexRows
-from loaders.batches import Layout, LocalBatches
-from loaders.reader import Batch, Reader
-from loaders.sampler import Rows, shuffled
-from loaders.stream import Stream, Value, checked, chosen, column_of, decoders
+from quire.artifacts.blend import blended
+from quire.artifacts.bundle import Bundle
+from quire.artifacts.crop import cropped, cropped_mask
+from quire.artifacts.errors import BundleError
+from quire.artifacts.index import Index
+from quire.artifacts.segmix_table import Blends, read_blends, row_crop
+from quire.artifacts.shards import Rows as IndexRows
+from quire.loaders.batches import Layout, LocalBatches
+from quire.loaders.reader import Batch, Reader
+from quire.loaders.sampler import Rows, shuffled
+from quire.loaders.stream import Stream, Value, checked, chosen, column_of, decoders
 
 _COLUMNS = ("source_index", "partner_index", "cluster", "partner_cluster", "parts")
 _IMAGES = {"jpg", "png", "ppm"}
@@ -53,14 +53,14 @@ def stream_pairs(
 ) -> Stream:
     """Stream the blends of a virtual bundle; epochs, ranks and states are those of `quire.stream`.
 
-    A batch has `image` (B, 3, S, S), `mask` (B, S, S) of the dominant scenes and `phantom`
-    (B, S, S) of the others, all uint8; `parts` (B,) int64, how much of `artifacts.blend.PARTS` is
-    of the dominant scene; and `row` (B,) int64, the blend's row in the table.
+    A batch has `image` (B, 3, S, S), `mask` (B, S, S) of the dominant scenes and `phantom` (B, S,
+    S) of the others, all uint8; `parts` (B,) int64, how much of `quire.artifacts.blend.PARTS` is of
+    the dominant scene; and `row` (B,) int64, the blend's row in the table.
 
     Args:
         bundle: its folder.
         select: only blends whose number in the table is this, or one of these:
-            `{"cluster": 15}`; see `artifacts.segmix_table`.
+            `{"cluster": 15}`; see `quire.artifacts.segmix_table`.
         rows: only these rows of the table, in this order; not together with `select`.
         columns: further numbers of the table to deliver, such as `source_index`.
         batch_size: blends of one batch on one rank.

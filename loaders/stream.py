@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from artifacts.bundle import Bundle, check_listing, check_records, open_bundle
-from artifacts.errors import BundleError
-from artifacts.index import Index
-from artifacts.manifest import Manifest
-from artifacts.processors import processors
-from loaders.batches import Batches, Layout, LocalBatches, Order, Position, RemoteBatches
-from loaders.decode import Array
-from loaders.reader import Batch, Reader
-from loaders.remote import RemoteReader, is_address, open_remote
-from loaders.sampler import Ranges, Rows, shuffled, shuffled_by_shard
+from quire.artifacts.bundle import Bundle, check_listing, check_records, open_bundle
+from quire.artifacts.errors import BundleError
+from quire.artifacts.index import Index
+from quire.artifacts.manifest import Manifest
+from quire.artifacts.processors import processors
+from quire.loaders.batches import Batches, Layout, LocalBatches, Order, Position, RemoteBatches
+from quire.loaders.decode import Array
+from quire.loaders.reader import Batch, Reader
+from quire.loaders.remote import RemoteReader, is_address, open_remote
+from quire.loaders.sampler import Ranges, Rows, shuffled, shuffled_by_shard
 
 Value = str | int | float
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.deeplab import upsampled
-from models.feature_binding import Scores
+from quire.models.deeplab import upsampled
+from quire.models.feature_binding import Scores
 
 VOID = 255
 

@@ -9,10 +9,10 @@ from typing import TypeAlias
 import torch.nn.functional as F
 from torch import Tensor, nn, tensor
 
-from models.imagenet_resnet import ImageNetResNet, imagenet_resnet18, imagenet_resnet34
-from models.resnet import ResNet, SmallResNet, resnet8, resnet18, resnet20, resnet50
-from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
-from models.wide_resnet import WideResNet
+from quire.models.imagenet_resnet import ImageNetResNet, imagenet_resnet18, imagenet_resnet34
+from quire.models.resnet import ResNet, SmallResNet, resnet8, resnet18, resnet20, resnet50
+from quire.models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
+from quire.models.wide_resnet import WideResNet
 
 # Each says how many `features` it makes.
 Encoder: TypeAlias = ResNet | SmallResNet | WideResNet | ImageNetResNet

@@ -15,9 +15,9 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from models.classifier import ENCODERS, NormalisedEncoder
-from models.cross_attention import GraphAttention, ProxySet, TransformerAttention
-from models.proxy_aggregation import (
+from quire.models.classifier import ENCODERS, NormalisedEncoder
+from quire.models.cross_attention import GraphAttention, ProxySet, TransformerAttention
+from quire.models.proxy_aggregation import (
     Aggregate,
     AttentiveAggregation,
     Isotropic,

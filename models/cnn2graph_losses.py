@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.cnn2graph import Joint, Nodes
+from quire.models.cnn2graph import Joint, Nodes
 
 Over: TypeAlias = Literal["valid", "active"]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from models.classifier import NormalisedEncoder
+from quire.models.classifier import NormalisedEncoder
 
 RATES = (6, 12, 18)  # of the dilated convolutions of a head, at an output stride of 16
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.classifier import NormalisedEncoder
-from models.deeplab import IMAGENET_MEAN, IMAGENET_STD, TRUNKS, DeepLabHead, Trunk
+from quire.models.classifier import NormalisedEncoder
+from quire.models.deeplab import IMAGENET_MEAN, IMAGENET_STD, TRUNKS, DeepLabHead, Trunk
 
 
 @dataclass(frozen=True, slots=True)

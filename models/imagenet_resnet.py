@@ -1,8 +1,8 @@
 """Residual networks as they were made for ImageNet (He et al. 2016), without the classifier.
 
 torchvision's networks, stem and all: a map at the end has 1/32 of the resolution, so small images
-are best enlarged first (see `models.classifier.NormalisedEncoder`). Weights that were learned on
-ImageNet come from whoever has them.
+are best enlarged first (see `quire.models.classifier.NormalisedEncoder`). Weights that were learned
+on ImageNet come from whoever has them.
 """
 
 from collections.abc import Mapping, Sequence

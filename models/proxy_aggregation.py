@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.cross_attention import (
+from quire.models.cross_attention import (
     GraphAttention,
     ProxySet,
     Side,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from models.sparse_hidden import HiddenGraph
-from models.sparse_init import INITIALISATIONS
+from quire.models.sparse_hidden import HiddenGraph
+from quire.models.sparse_init import INITIALISATIONS
 
 
 class SparseNetwork(nn.Module):

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.sparse import SparseNetwork
-from models.sparse_hidden import HiddenGraph
+from quire.models.sparse import SparseNetwork
+from quire.models.sparse_hidden import HiddenGraph
 
 
 class SparseNetworks(nn.Module):

@@ -12,23 +12,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifacts.errors import QuireError
-from artifacts.processors import limit_threads
+from quire.artifacts.errors import QuireError
+from quire.artifacts.processors import limit_threads
 
 if TYPE_CHECKING:
-    from artifacts.verify import verify
-    from builders.run import build
-    from builders.sources.catalogue import open_source
-    from loaders.stream import Stream, stream
+    from quire.artifacts.verify import verify
+    from quire.builders.run import build
+    from quire.builders.sources.catalogue import open_source
+    from quire.loaders.stream import Stream, stream
 
 __all__ = ["QuireError", "Stream", "build", "open_source", "stream", "verify"]
 
 _HOMES = {
-    "Stream": "loaders.stream",
-    "build": "builders.run",
-    "open_source": "builders.sources.catalogue",
-    "stream": "loaders.stream",
-    "verify": "artifacts.verify",
+    "Stream": "quire.loaders.stream",
+    "build": "quire.builders.run",
+    "open_source": "quire.builders.sources.catalogue",
+    "stream": "quire.loaders.stream",
+    "verify": "quire.artifacts.verify",
 }
 
 
@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Any:
 
 def sources() -> int:
     """List what can be read, and the layout that each kind expects."""
-    from builders.sources.catalogue import SOURCES
+    from quire.builders.sources.catalogue import SOURCES
 
     for kind in SOURCES.values():
         print(f"{kind.summary}\n    {kind.layout}")
@@ -54,7 +54,7 @@ def verify_command(bundle: Path, /) -> int:
     Args:
         bundle: The bundle's folder.
     """
-    from artifacts.verify import verify
+    from quire.artifacts.verify import verify
 
     with _progress("bytes") as report:
         problems = verify(bundle, report=report)
@@ -86,7 +86,7 @@ def rebuild(
         cooccurrence: Bundle of co-occurrence, for a recipe that used one.
         seed: Chooses the same shards again.
     """
-    from builders.rebuild import rebuild
+    from quire.builders.rebuild import rebuild
 
     further = {"frost_dir": frost_dir, "features": features, "cooccurrence": cooccurrence}
     outside = {name: path for name, path in further.items() if path is not None}
@@ -105,7 +105,7 @@ def show(bundle: Path, /, html: Path | None = None, png: Path | None = None) -> 
         html: Write it all as one page.
         png: Write the contact sheet as a picture.
     """
-    from train.report.show import show
+    from quire.train.report.show import show
 
     show(bundle, html=html, png=png)
     return 0
@@ -117,7 +117,7 @@ def demo(out: Path = Path("out/demo")) -> int:
     Args:
         out: Where the bundle and the report go.
     """
-    from train.demo import demo
+    from quire.train.demo import demo
 
     report = demo(out, print)
     print(f"report: {report}")
@@ -146,31 +146,31 @@ def _later(summary: str, module: str, name: str) -> Callable[[], Any]:
 _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options are slow to import
     "build": _later(
         "Build a bundle, or go on with a build that was stopped.",
-        *("train.commands.build", "build_commands"),
+        *("quire.train.commands.build", "build_commands"),
     ),
     "train": _later(
         "Train a model on a bundle, or go on with a run that was stopped.",
-        *("train.commands.train", "train_commands"),
+        *("quire.train.commands.train", "train_commands"),
     ),
     "evaluate": _later(
         "Measure trained models on every cell of a bundle, with intervals over runs.",
-        *("train.commands.measure", "evaluate_command"),
+        *("quire.train.commands.measure", "evaluate_command"),
     ),
     "attack": _later(
         "Attack trained sparse networks: how often, how surely and how easily they are fooled.",
-        *("train.commands.measure", "attack_command"),
+        *("quire.train.commands.measure", "attack_command"),
     ),
     "panels": _later(
         "Show what networks of segmentation make of scenes, side by side, in one picture.",
-        *("train.commands.panels", "panels_command"),
+        *("quire.train.commands.panels", "panels_command"),
     ),
     "features": _later(
         "Write the features of a bundle's images, from the encoder of a run, as a bundle.",
-        *("train.commands.features", "feature_command"),
+        *("quire.train.commands.features", "feature_command"),
     ),
     "study": _later(
         "Carry out a table or a figure of a paper: our numbers beside the paper's.",
-        *("train.commands.study", "study_command"),
+        *("quire.train.commands.study", "study_command"),
     ),
 }
 _STDOUT = 1

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.digest import whole_file
-from artifacts.manifest import Identity, Manifest
-from artifacts.members import RAW_IMAGE, class_ids, raw_images
-from artifacts.shards import Payloads, Samples, write_shard
-from builders import folder as building
+from quire.artifacts.digest import whole_file
+from quire.artifacts.manifest import Identity, Manifest
+from quire.artifacts.members import RAW_IMAGE, class_ids, raw_images
+from quire.artifacts.shards import Payloads, Samples, write_shard
+from quire.builders import folder as building
 
 IDENTITY = Identity(
     recipe={"kind": "plain", "split": "test"},

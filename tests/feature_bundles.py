@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.feature_table import Block
-from artifacts.manifest import Identity, Manifest
-from builders.anchors import Anchors
-from builders.features import write_features
-from builders.run import identify
-from builders.sources.source import ImageSource
+from quire.artifacts.feature_table import Block
+from quire.artifacts.manifest import Identity, Manifest
+from quire.builders.anchors import Anchors
+from quire.builders.features import write_features
+from quire.builders.run import identify
+from quire.builders.sources.source import ImageSource
 from tests.bundles import IDENTITY
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import h5py
 
-from artifacts.digest import sha256
-from artifacts.graph_table import GRAPHS
-from artifacts.manifest import MANIFEST, SUMS, File, Manifest, sums
-from builders.pruned import Pruned
-from builders.random_graphs import Graphs
-from builders.run import build
-from builders.sources.source import Nothing
+from quire.artifacts.digest import sha256
+from quire.artifacts.graph_table import GRAPHS
+from quire.artifacts.manifest import MANIFEST, SUMS, File, Manifest, sums
+from quire.builders.pruned import Pruned
+from quire.builders.random_graphs import Graphs
+from quire.builders.run import build
+from quire.builders.sources.source import Nothing
 
 SMALL = Graphs(
     sizes=(12, 16),

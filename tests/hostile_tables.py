@@ -6,8 +6,8 @@ from pathlib import Path
 
 import h5py
 
-from artifacts.digest import sha256
-from artifacts.manifest import MANIFEST, SUMS, File, Manifest, sums
+from quire.artifacts.digest import sha256
+from quire.artifacts.manifest import MANIFEST, SUMS, File, Manifest, sums
 
 
 def with_table(folder: Path, name: str, change: Callable[[h5py.File], None]) -> None:

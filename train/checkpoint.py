@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 from torch import nn
 
-from artifacts.digest import publish, whole_file
-from artifacts.errors import RunError
+from quire.artifacts.digest import publish, whole_file
+from quire.artifacts.errors import RunError
 
 _WEIGHTS, _REST = "weights.safetensors", "rest.pt"
 

@@ -1,8 +1,8 @@
 """`quire demo`: the whole path on embedded data, from raw digits to a report.
 
 A bundle of corrupted digits is built, verified, derived anew in part, and streamed, and reading it
-is timed beside plain webdataset. Then models are trained and measured (`train.demo_chapters`). The
-report is one page, next to the bundle.
+is timed beside plain webdataset. Then models are trained and measured
+(`quire.train.demo_chapters`). The report is one page, next to the bundle.
 """
 
 import platform
@@ -16,22 +16,22 @@ from typing import TypeVar
 
 import torch
 
-from artifacts.bundle import Bundle, open_bundle
-from artifacts.errors import BundleError
-from artifacts.processors import processors
-from artifacts.verify import verify
-from builders.corrupted import Corrupted
-from builders.rebuild import rebuild
-from builders.run import build, plan
-from builders.sources.catalogue import open_source
-from loaders.stream import stream
-from train.demo_chapters import CHAPTERS, Chapter
-from train.reading_speed import REPEATS, Rates, reading_speed
-from train.report import about
-from train.report.cells import cells_of, severities
-from train.report.page import Section, Table, write_page
-from train.studies.conduct import conduct, section_of
-from train.studies.study import Layout, Place
+from quire.artifacts.bundle import Bundle, open_bundle
+from quire.artifacts.errors import BundleError
+from quire.artifacts.processors import processors
+from quire.artifacts.verify import verify
+from quire.builders.corrupted import Corrupted
+from quire.builders.rebuild import rebuild
+from quire.builders.run import build, plan
+from quire.builders.sources.catalogue import open_source
+from quire.loaders.stream import stream
+from quire.train.demo_chapters import CHAPTERS, Chapter
+from quire.train.reading_speed import REPEATS, Rates, reading_speed
+from quire.train.report import about
+from quire.train.report.cells import cells_of, severities
+from quire.train.report.page import Section, Table, write_page
+from quire.train.studies.conduct import conduct, section_of
+from quire.train.studies.study import Layout, Place
 
 BUNDLE, REPORT = "digits-corrupted", "report.html"
 

@@ -7,23 +7,23 @@ what its paper says, attention to anchors and the segmentation of scenes, is lef
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from artifacts.bundle import open_bundle
-from artifacts.cooccurrence_table import read_cooccurrence
-from builders.cooccurrence import Cooccurrence
-from builders.random_graphs import Graphs
-from builders.segmix import SegMix
-from models.similarity_graph import GraphConfig
-from train.plots.matrix import Matrix
-from train.report.contact_sheet import contact_sheet
-from train.report.intervals import interval
-from train.robustness.attack import Attack
-from train.sparse.run import Sparse
-from train.studies.bundles import DIGITS, Bundled, built
-from train.studies.classifiers import Accuracies, Classifier, Classifiers
-from train.studies.mbsg import severity
-from train.studies.snn import figures
-from train.studies.snn.priors import Robustness, Setting
-from train.studies.study import Figure, Findings, Layout, Place, Scale, Study
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.cooccurrence_table import read_cooccurrence
+from quire.builders.cooccurrence import Cooccurrence
+from quire.builders.random_graphs import Graphs
+from quire.builders.segmix import SegMix
+from quire.models.similarity_graph import GraphConfig
+from quire.train.plots.matrix import Matrix
+from quire.train.report.contact_sheet import contact_sheet
+from quire.train.report.intervals import interval
+from quire.train.robustness.attack import Attack
+from quire.train.sparse.run import Sparse
+from quire.train.studies.bundles import DIGITS, Bundled, built
+from quire.train.studies.classifiers import Accuracies, Classifier, Classifiers
+from quire.train.studies.mbsg import severity
+from quire.train.studies.snn import figures
+from quire.train.studies.snn.priors import Robustness, Setting
+from quire.train.studies.study import Figure, Findings, Layout, Place, Scale, Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class Blending:
     def carry_out(
         self, scale: Scale, place: Place, *, seeds: int | None = None
     ) -> Iterator[Findings]:
-        """See `train.studies.study.Study`; nothing is trained, so there are no seeds."""
+        """See `quire.train.studies.study.Study`; nothing is trained, so there are no seeds."""
         counts = read_cooccurrence(open_bundle(built(self.counted, place)))
         bundle = open_bundle(built(self.blended, place))
         names = counts.class_names[1:]  # without the background

@@ -6,7 +6,7 @@ This is in `train` because torchvision brings torch along, and builders do witho
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from artifacts.errors import SourceError
+from quire.artifacts.errors import SourceError
 
 
 def download(

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from artifacts.errors import RunError
-from loaders.stream import Stream
-from train.metrics import Log, NotFinite
-from train.runs import FAILED, write_record
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import Stream
+from quire.train.metrics import Log, NotFinite
+from quire.train.runs import FAILED, write_record
 
 
 def flush(log: Log, batches: Stream, out: Path | None, names: Sequence[str] = ()) -> None:

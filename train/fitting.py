@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from artifacts.errors import RunError
-from loaders.stream import Stream
-from train.runs import Run
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import Stream
+from quire.train.runs import Run
 
 
 def class_names(batches: Stream, data: str) -> tuple[str, ...]:

@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from artifacts.errors import RunError
-from loaders.stream import Stream
-from train import checkpoint
-from train.failure import flush
-from train.metrics import Clock, Log
-from train.running import Report, Running
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import Stream
+from quire.train import checkpoint
+from quire.train.failure import flush
+from quire.train.metrics import Clock, Log
+from quire.train.running import Report, Running
 
 
 @dataclass(frozen=True, slots=True)

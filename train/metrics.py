@@ -16,7 +16,7 @@ from typing import Any, Self, TextIO, TypeVar
 import torch
 from torch import Tensor
 
-from train.runs import METRICS
+from quire.train.runs import METRICS
 
 Batch = TypeVar("Batch", bound=Mapping[str, Any])
 

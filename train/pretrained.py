@@ -8,10 +8,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from artifacts.digest import sha256
-from artifacts.errors import RunError
-from models.deeplab import ResNetTrunk
-from models.imagenet_resnet import ImageNetResNet
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import RunError
+from quire.models.deeplab import ResNetTrunk
+from quire.models.imagenet_resnet import ImageNetResNet
 
 
 def load_pretrained(encoder: nn.Module, weights: str) -> None:

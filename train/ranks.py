@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.classifier import Classifier
-from models.cnn2graph import CNN2Graph, Joint
-from train.running import best_device
-from train.runs import Run, claim
+from quire.models.classifier import Classifier
+from quire.models.cnn2graph import CNN2Graph, Joint
+from quire.train.running import best_device
+from quire.train.runs import Run, claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def claimed(folder: Path, run: Run, ranks: Ranks) -> Iterator[bool]:
     """Take a folder for all ranks, which go on together. Gives: is the run finished?
 
     Raises:
-        RunError: see `train.runs.claim`.
+        RunError: see `quire.train.runs.claim`.
     """
     with ExitStack() as held:
         finished = ranks.first and held.enter_context(claim(folder, run))

@@ -13,10 +13,10 @@ import torch
 import webdataset
 from torch import Tensor
 
-from artifacts.errors import BundleError
-from artifacts.members import RAW_IMAGE
-from loaders.decode import raw
-from loaders.stream import Stream, Value, stream
+from quire.artifacts.errors import BundleError
+from quire.artifacts.members import RAW_IMAGE
+from quire.loaders.decode import raw
+from quire.loaders.stream import Stream, Value, stream
 
 REPEATS = 5
 _EPOCHS = 20  # of ours for one of webdataset's, so that the clock has something to measure

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from artifacts.errors import RunError
+from quire.artifacts.errors import RunError
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Report: TypeAlias = Callable[[int, int], None]  # what is done, and of how much

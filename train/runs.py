@@ -26,9 +26,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from artifacts.digest import whole_file
-from artifacts.errors import RunError
-from artifacts.lock import held
+from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import RunError
+from quire.artifacts.lock import held
 
 FORMAT = 1
 RUN, METRICS, MODEL, FAILED = "run.json", "metrics.jsonl", "model.safetensors", "failed.json"

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import RunError
-from loaders.stream import Stream, stream
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import Stream, stream
 
 _IMAGE = "source_index"  # the column that tells which image a sample shows
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from artifacts.compiled import compiled
-from artifacts.errors import RecipeError
-from builders.corruptions.images import (
+from quire.artifacts.compiled import compiled
+from quire.artifacts.errors import RecipeError
+from quire.builders.corruptions.images import (
     Floats,
     Generators,
     Images,

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from artifacts.errors import RecipeError
-from builders.corruptions import blur, digital, elastic, noise, weather
-from builders.corruptions.images import Generators, Images
+from quire.artifacts.errors import RecipeError
+from quire.builders.corruptions import blur, digital, elastic, noise, weather
+from quire.builders.corruptions.images import Generators, Images
 
 CORRUPTIONS: Mapping[str, Callable[..., Images]] = {
     function.__name__: function

@@ -11,8 +11,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from artifacts.compiled import compiled
-from builders.corruptions.images import Floats, Generators, Images, Indices, constant
+from quire.artifacts.compiled import compiled
+from quire.builders.corruptions.images import Floats, Generators, Images, Indices, constant
 
 _BRIGHTNESS = {1: 0.05, 2: 0.1, 3: 0.15, 4: 0.2, 5: 0.3}  # added to the value
 _CONTRAST = {1: 0.75, 2: 0.5, 3: 0.4, 4: 0.3, 5: 0.15}

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from artifacts.compiled import compiled
-from builders.corruptions.images import Floats, Generators, Images, constant, to_bytes
+from quire.artifacts.compiled import compiled
+from quire.builders.corruptions.images import Floats, Generators, Images, constant, to_bytes
 
 # Height and blur of the bumps, and reach of the corners, in sides of 32 pixels.
 _BUMPS = {

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import RecipeError
+from quire.artifacts.errors import RecipeError
 
 Images: TypeAlias = NDArray[np.uint8]  # (image, height, width, channel), 0..255
 Generators: TypeAlias = Sequence[np.random.Generator]  # one per image

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, pdtr
 
-from artifacts.compiled import compiled
-from builders.corruptions.images import Generators, Images, constant, sigma, to_bytes
+from quire.artifacts.compiled import compiled
+from quire.builders.corruptions.images import Generators, Images, constant, sigma, to_bytes
 
 _GAUSSIAN_SIGMA = {1: 0.04, 2: 0.06, 3: 0.08, 4: 0.09, 5: 0.10}
 _SHOT_PHOTONS = {1: 500, 2: 250, 3: 100, 4: 75, 5: 50}  # expected at full brightness

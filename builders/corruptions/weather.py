@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from artifacts.compiled import compiled
-from artifacts.digest import sha256
-from artifacts.errors import SourceError
-from builders.corruptions.blur import smear, zoom
-from builders.corruptions.images import Floats, Generators, Images, constant, to_bytes
+from quire.artifacts.compiled import compiled
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import SourceError
+from quire.builders.corruptions.blur import smear, zoom
+from quire.builders.corruptions.images import Floats, Generators, Images, constant, to_bytes
 
 Frames: TypeAlias = tuple[Images, ...]  # pictures of frost, (height, width, 3) each
 

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.compiled import compiled
-from builders.graphs import traversal
-from builders.graphs.traversal import Arcs, Floats, Indices, Sweep
+from quire.artifacts.compiled import compiled
+from quire.builders.graphs import traversal
+from quire.builders.graphs.traversal import Arcs, Floats, Indices, Sweep
 
 Distances: TypeAlias = NDArray[np.int32]
 

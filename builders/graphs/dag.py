@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from builders.graphs import traversal
-from builders.graphs.graph import Graph, Ints
+from quire.builders.graphs import traversal
+from quire.builders.graphs.graph import Graph, Ints
 
 Direction: TypeAlias = Literal["down", "up"]
 Count: TypeAlias = Literal["connected", "dense"]
@@ -70,7 +70,7 @@ def directed(graph: Graph, direction: Direction = "down") -> Dag:
 def layers(dag: Dag) -> Ints:
     """Each node's layer: 0 without predecessors, else 1 + the highest of theirs. -> (n,) int32.
 
-    >>> from builders.graphs.graph import undirected
+    >>> from quire.builders.graphs.graph import undirected
     >>> layers(directed(undirected(3, np.array([[2, 1], [1, 0], [2, 0]])))).tolist()
     [2, 1, 0]
     """

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph_table import LENGTHS, SCALARS
-from artifacts.members import array_file, record_file
-from builders.graphs.dag import Dag, Direction, directed, layers, parameters
-from builders.graphs.graph import Graph, Ints
-from builders.graphs.properties import Properties, dag_properties, graph_properties
+from quire.artifacts.graph_table import LENGTHS, SCALARS
+from quire.artifacts.members import array_file, record_file
+from quire.builders.graphs.dag import Dag, Direction, directed, layers, parameters
+from quire.builders.graphs.graph import Graph, Ints
+from quire.builders.graphs.properties import Properties, dag_properties, graph_properties
 
 _NODES = ("eccentricity", "betweenness", "closeness", "closeness_reachable", "degree")
 _DAG_NODES = (*_NODES, "in_degree", "out_degree")  # of undirected graphs these equal the degree

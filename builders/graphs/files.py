@@ -9,9 +9,9 @@ from xml.parsers import expat
 
 import numpy as np
 
-from artifacts.errors import SourceError
-from builders.graphs.graph import Graph, undirected
-from builders.sources import layout
+from quire.artifacts.errors import SourceError
+from quire.builders.graphs.graph import Graph, undirected
+from quire.builders.sources import layout
 
 Node: TypeAlias = int | str
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from artifacts.errors import RecipeError
-from builders.graphs.graph import Graph, undirected
+from quire.artifacts.errors import RecipeError
+from quire.builders.graphs.graph import Graph, undirected
 
 LIBRARIES = ("igraph", "networkx")  # whose versions decide the edges
 

@@ -1,6 +1,6 @@
 """What graph theory says of a graph, or of a directed acyclic one, all at once.
 
-The properties are those of Ben Amor, Stier & Granitzer (see builders.graphs.dag), by the
+The properties are those of Ben Amor, Stier & Granitzer (see quire.builders.graphs.dag), by the
 definitions of networkx where it has one. It has none for most graphs here: between most nodes of
 an acyclic graph there is no path, and small worlds of few edges fall apart. So each property says
 which pairs it counts. "Pairs" are ordered pairs of different nodes everywhere: an undirected graph
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.graphs import acyclic, traversal
-from builders.graphs.dag import Dag
-from builders.graphs.graph import Graph, Ints
-from builders.graphs.traversal import Floats, Indices, Longs, Sweep
+from quire.builders.graphs import acyclic, traversal
+from quire.builders.graphs.dag import Dag
+from quire.builders.graphs.graph import Graph, Ints
+from quire.builders.graphs.traversal import Floats, Indices, Longs, Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,10 +1,10 @@
 """A grid of parameters, searched at random for graphs of which networks of some size can be made.
 
-The grid search of Ben Amor, Stier & Granitzer (see builders.graphs.dag) draws a graph in every cell
-and keeps those with 50,000 to 91,000 parameters. One pass over its 150 cells keeps about 16.5, and
-it reports 100, so it must have been repeated. Here the cell is drawn too, again and again until a
-graph is kept: each graph is its own search, with the shares that the cells have in the long run of
-a repeated grid search, and the first hundred are the same whether or not there are more.
+The grid search of Ben Amor, Stier & Granitzer (see quire.builders.graphs.dag) draws a graph in
+every cell and keeps those with 50,000 to 91,000 parameters. One pass over its 150 cells keeps about
+16.5, and it reports 100, so it must have been repeated. Here the cell is drawn too, again and again
+until a graph is kept: each graph is its own search, with the shares that the cells have in the long
+run of a repeated grid search, and the first hundred are the same whether or not there are more.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from typing import NoReturn
 
 import numpy as np
 
-from artifacts.errors import RecipeError
-from builders.graphs.dag import Count, Direction, directed, parameters
-from builders.graphs.generators import GENERATORS, random_graph
-from builders.graphs.graph import Graph
+from quire.artifacts.errors import RecipeError
+from quire.builders.graphs.dag import Count, Direction, directed, parameters
+from quire.builders.graphs.generators import GENERATORS, random_graph
+from quire.builders.graphs.graph import Graph
 
 ATTEMPTS = 5_000  # for one graph; a grid that keeps one in a hundred fails once in 10**21
 

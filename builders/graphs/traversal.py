@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.compiled import compiled
+from quire.artifacts.compiled import compiled
 
 Indices: TypeAlias = NDArray[np.uint32]
 Longs: TypeAlias = NDArray[np.int64]

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
-from artifacts.errors import SourceError
-from builders.sources.cifar import Cifar, open_cifar
-from builders.sources.coco import Coco, open_coco
-from builders.sources.folders import SUFFIXES, ClassFolders, open_folders, path_and_size
-from builders.sources.graphs import GraphFolder, open_graphs
-from builders.sources.layout import check_split
-from builders.sources.mnist import Mnist, open_mnist
-from builders.sources.samples import open_digits
-from builders.sources.scene import STEPS
-from builders.sources.shapes import open_shapes
-from builders.sources.source import (
+from quire.artifacts.errors import SourceError
+from quire.builders.sources.cifar import Cifar, open_cifar
+from quire.builders.sources.coco import Coco, open_coco
+from quire.builders.sources.folders import SUFFIXES, ClassFolders, open_folders, path_and_size
+from quire.builders.sources.graphs import GraphFolder, open_graphs
+from quire.builders.sources.layout import check_split
+from quire.builders.sources.mnist import Mnist, open_mnist
+from quire.builders.sources.samples import open_digits
+from quire.builders.sources.scene import STEPS
+from quire.builders.sources.shapes import open_shapes
+from quire.builders.sources.source import (
     GRAPHS,
     IMAGES,
     NOTHING,
@@ -25,11 +25,11 @@ from builders.sources.source import (
     Nothing,
     Source,
 )
-from builders.sources.stl10 import Stl10, open_stl10
-from builders.sources.svhn import Svhn, open_svhn
-from builders.sources.voc import Voc
-from builders.sources.voc_lists import SPLITS as VOC_SPLITS
-from builders.sources.voc_lists import open_voc
+from quire.builders.sources.stl10 import Stl10, open_stl10
+from quire.builders.sources.svhn import Svhn, open_svhn
+from quire.builders.sources.voc import Voc
+from quire.builders.sources.voc_lists import SPLITS as VOC_SPLITS
+from quire.builders.sources.voc_lists import open_voc
 
 Download: TypeAlias = Callable[[str, Path], None]  # fetch a kind into a folder, if it is not there
 

@@ -15,10 +15,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import SourceError
-from builders.sources import layout
-from builders.sources.source import Block
-from builders.sources.unpickle import read_pickle
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import layout
+from quire.builders.sources.source import Block
+from quire.builders.sources.unpickle import read_pickle
 
 _PLANE = 32 * 32
 _PIXELS = 3 * _PLANE

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from artifacts import digest
-from artifacts.manifest import LeftOut
-from artifacts.masks import VOID
-from builders.sources import layout
-from builders.sources.coco_json import Instances, Marked, Picture, find_instances, load
-from builders.sources.coco_regions import region
-from builders.sources.pictures import UnfitError, decode
-from builders.sources.scene import Annotation, Mask, Scene
-from builders.sources.source import MASKS, SCENES, Image
+from quire.artifacts import digest
+from quire.artifacts.manifest import LeftOut
+from quire.artifacts.masks import VOID
+from quire.builders.sources import layout
+from quire.builders.sources.coco_json import Instances, Marked, Picture, find_instances, load
+from quire.builders.sources.coco_regions import region
+from quire.builders.sources.pictures import UnfitError, decode
+from quire.builders.sources.scene import Annotation, Mask, Scene
+from quire.builders.sources.source import MASKS, SCENES, Image
 
 _SUFFIXES = {"jpg": {".jpg", ".jpeg"}, "png": {".png"}}
 _MAGIC = {"jpg": b"\xff\xd8", "png": b"\x89PNG"}

@@ -12,10 +12,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from artifacts.errors import SourceError
-from artifacts.masks import VOID
-from builders.sources import layout
-from builders.sources.source import UNDIVIDED
+from quire.artifacts.errors import SourceError
+from quire.artifacts.masks import VOID
+from quire.builders.sources import layout
+from quire.builders.sources.source import UNDIVIDED
 
 _MAX_SIDE = 1 << 14
 _MAX_ID = 10**12

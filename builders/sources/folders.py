@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.digest import sha256
-from artifacts.errors import SourceError
-from artifacts.manifest import LeftOut
-from builders.sources import layout
-from builders.sources.pictures import UnfitError, decode, shape_in_header
-from builders.sources.source import Block, Image
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import SourceError
+from quire.artifacts.manifest import LeftOut
+from quire.builders.sources import layout
+from quire.builders.sources.pictures import UnfitError, decode, shape_in_header
+from quire.builders.sources.source import Block, Image
 
 ALL = "all"  # the split that takes a folder's subfolders for classes, not for splits
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")

@@ -8,13 +8,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifacts.digest import sha256
-from artifacts.errors import SourceError
-from artifacts.manifest import LeftOut
-from builders.graphs.files import read_graph
-from builders.graphs.graph import Graph
-from builders.sources import layout
-from builders.sources.source import UNDIVIDED
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import SourceError
+from quire.artifacts.manifest import LeftOut
+from quire.builders.graphs.files import read_graph
+from quire.builders.graphs.graph import Graph
+from quire.builders.sources import layout
+from quire.builders.sources.source import UNDIVIDED
 
 SUFFIXES = (".csv", ".edges", ".graphml", ".txt")
 

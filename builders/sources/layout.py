@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from artifacts.digest import sha256
-from artifacts.errors import SourceError
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import SourceError
 
 _SHOWN = 5  # names that a message lists before it counts
 

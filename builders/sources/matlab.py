@@ -17,8 +17,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import SourceError
-from builders.sources import layout
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import layout
 
 _HEADER = 128
 _UINT8, _MATRIX, _COMPRESSED = 2, 14, 15  # types of elements

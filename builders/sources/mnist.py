@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import SourceError
-from builders.sources import layout
-from builders.sources.source import Block
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import layout
+from quire.builders.sources.source import Block
 
 _UNSIGNED_BYTES = 0x0800
 _IMAGE = (28, 28)

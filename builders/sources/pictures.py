@@ -14,7 +14,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from builders.sources.source import Image as Pixels
+from quire.builders.sources.source import Image as Pixels
 
 # only these: for others, whatever the file is called, Pillow would start Ghostscript and the like
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

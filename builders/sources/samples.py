@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.errors import SourceError
-from builders.sources import layout
-from builders.sources.source import Block
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import layout
+from quire.builders.sources.source import Block
 
 _SPLITS = {"train": slice(0, 1_437), "test": slice(1_437, 1_797)}
 _SIDE = 8

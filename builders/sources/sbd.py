@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from artifacts.errors import SourceError
-from builders.sources import layout
-from builders.sources.pictures import UnfitError
-from builders.sources.scene import Mask
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import layout
+from quire.builders.sources.pictures import UnfitError
+from quire.builders.sources.scene import Mask
 
 _PLACES = (".", "dataset", "benchmark_RELEASE/dataset")  # of `cls`, below the folder that is given
 _MAX_BYTES = 1 << 26  # of a file, packed or not; SBD's own have some thousand

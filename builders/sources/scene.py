@@ -12,8 +12,8 @@ from typing import Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.manifest import LeftOut
-from builders.sources.source import ANNOTATIONS, MASKS, SCENES, Image, Source
+from quire.artifacts.manifest import LeftOut
+from quire.builders.sources.source import ANNOTATIONS, MASKS, SCENES, Image, Source
 
 Mask: TypeAlias = NDArray[np.uint8]  # (height, width), ids
 

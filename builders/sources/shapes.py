@@ -14,13 +14,20 @@ from hashlib import sha256
 
 import numpy as np
 
-from artifacts.errors import SourceError
-from artifacts.masks import VOID
-from builders.draws import sample_rng
-from builders.sources import layout
-from builders.sources.scene import Annotation, Mask, Scene, SceneObject
-from builders.sources.shape_drawing import Placed, Raster, backdrop, drawn_over, outline, rasterised
-from builders.sources.source import MASKS, SCENES
+from quire.artifacts.errors import SourceError
+from quire.artifacts.masks import VOID
+from quire.builders.draws import sample_rng
+from quire.builders.sources import layout
+from quire.builders.sources.scene import Annotation, Mask, Scene, SceneObject
+from quire.builders.sources.shape_drawing import (
+    Placed,
+    Raster,
+    backdrop,
+    drawn_over,
+    outline,
+    rasterised,
+)
+from quire.builders.sources.source import MASKS, SCENES
 
 SHAPES = ("ring", "cross", "square", "triangle", "disc")
 COLOURS = ("red", "green", "blue", "yellow")

@@ -12,14 +12,14 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.manifest import NO_SOURCE, LeftOut
-from builders.sources import layout
+from quire.artifacts.manifest import NO_SOURCE, LeftOut
+from quire.builders.sources import layout
 
 Image: TypeAlias = NDArray[np.uint8]  # (height, width, channel), 0..255, RGB or gray
 
 UNDIVIDED = "all"  # the split of a source that has but one
 NOTHING, IMAGES, GRAPHS = "nothing", "images", "graphs"  # what a source may hold
-MASKS, ANNOTATIONS, SCENES = "masks", "annotations", "scenes"  # see builders.sources.scene
+MASKS, ANNOTATIONS, SCENES = "masks", "annotations", "scenes"  # see quire.builders.sources.scene
 
 
 @dataclass(frozen=True, slots=True)

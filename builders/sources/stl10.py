@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import SourceError
-from builders.sources import layout
-from builders.sources.source import Block
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import layout
+from quire.builders.sources.source import Block
 
 _SPLITS = ("train", "test")
 _FOLDER = "stl10_binary"

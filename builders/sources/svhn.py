@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import SourceError
-from builders.sources import layout
-from builders.sources.matlab import read_array, shapes
-from builders.sources.source import Block
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import layout
+from quire.builders.sources.matlab import read_array, shapes
+from quire.builders.sources.source import Block
 
 _SPLITS = ("train", "test", "extra")
 _IMAGE = (32, 32, 3)

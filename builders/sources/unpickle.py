@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.errors import SourceError
-from builders.sources.layout import reading
+from quire.artifacts.errors import SourceError
+from quire.builders.sources.layout import reading
 
 Value: TypeAlias = Any  # what a pickle may hold is checked instruction by instruction
 

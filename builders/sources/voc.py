@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 
-from artifacts import digest
-from artifacts.manifest import LeftOut
-from artifacts.masks import VOID
-from builders.sources import layout
-from builders.sources.pictures import UnfitError, decode, decode_ids, ordinary_jpeg
-from builders.sources.sbd import read_mat
-from builders.sources.scene import STEPS, Annotation, Mask, Scene, SceneObject
-from builders.sources.source import ANNOTATIONS, SCENES, Image
-from builders.sources.voc_objects import read_objects
+from quire.artifacts import digest
+from quire.artifacts.manifest import LeftOut
+from quire.artifacts.masks import VOID
+from quire.builders.sources import layout
+from quire.builders.sources.pictures import UnfitError, decode, decode_ids, ordinary_jpeg
+from quire.builders.sources.sbd import read_mat
+from quire.builders.sources.scene import STEPS, Annotation, Mask, Scene, SceneObject
+from quire.builders.sources.source import ANNOTATIONS, SCENES, Image
+from quire.builders.sources.voc_objects import read_objects
 
 CLASS_NAMES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),

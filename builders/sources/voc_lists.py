@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from artifacts.errors import BundleError, SourceError
-from artifacts.members import check_key
-from builders.sources import layout
-from builders.sources.sbd import find_sbd, sbd_ids
-from builders.sources.source import UNDIVIDED
-from builders.sources.voc import INSTANCES, OBJECTS, Voc
+from quire.artifacts.errors import BundleError, SourceError
+from quire.artifacts.members import check_key
+from quire.builders.sources import layout
+from quire.builders.sources.sbd import find_sbd, sbd_ids
+from quire.builders.sources.source import UNDIVIDED
+from quire.builders.sources.voc import INSTANCES, OBJECTS, Voc
 
 SPLITS = ("train", "val", "trainval", "train_aug", UNDIVIDED)
 

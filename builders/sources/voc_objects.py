@@ -3,9 +3,9 @@
 from pathlib import Path
 from xml.parsers import expat
 
-from builders.sources import layout
-from builders.sources.pictures import UnfitError
-from builders.sources.scene import SceneObject
+from quire.builders.sources import layout
+from quire.builders.sources.pictures import UnfitError
+from quire.builders.sources.scene import SceneObject
 
 _MAX_BYTES = 1 << 20  # VOC's own have some thousand
 _FLAGS = ("occluded", "truncated", "difficult")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifacts.blend import PARTS, blended
+from quire.artifacts.blend import PARTS, blended
 
 levels = st.integers(0, 255)
 

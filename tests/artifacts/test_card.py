@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from builders.corrupted import Corrupted
-from builders.run import build
-from builders.scenes import Scenes
-from builders.sources.catalogue import open_source
-from builders.sources.shapes import Shapes
+from quire.builders.corrupted import Corrupted
+from quire.builders.run import build
+from quire.builders.scenes import Scenes
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.shapes import Shapes
 
 
 def example(folder: Path, imports: str) -> str:

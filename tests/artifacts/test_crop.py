@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.crop import FILL, VOID, Crop, centre_crop, cropped, cropped_mask, random_crop
+from quire.artifacts.crop import FILL, VOID, Crop, centre_crop, cropped, cropped_mask, random_crop
 
 Pixels = NDArray[np.uint8]
 

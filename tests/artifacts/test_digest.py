@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.digest import sha256, whole_file
+from quire.artifacts.digest import sha256, whole_file
 
 
 def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifacts import feature_table
-from artifacts.bundle import open_bundle
-from artifacts.digest import sha256
-from artifacts.errors import BuildError, BundleError
-from artifacts.feature_table import FEATURES, read_features
-from artifacts.manifest import CARD, MANIFEST, SUMS, File, Manifest, sums
-from artifacts.tables import new_table
-from artifacts.verify import verify
-from builders.features import write_features
+from quire.artifacts import feature_table
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import BuildError, BundleError
+from quire.artifacts.feature_table import FEATURES, read_features
+from quire.artifacts.manifest import CARD, MANIFEST, SUMS, File, Manifest, sums
+from quire.artifacts.tables import new_table
+from quire.artifacts.verify import verify
+from quire.builders.features import write_features
 from tests.bundles import IDENTITY, image_bundle, random_images
 from tests.feature_bundles import blocks_of, feature_bundle, some_features
 

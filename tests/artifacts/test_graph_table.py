@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import BundleError
-from artifacts.graph_table import GRAPHS, attributes, read_cells, read_graphs
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BundleError
+from quire.artifacts.graph_table import GRAPHS, attributes, read_cells, read_graphs
 from tests.bundles import image_bundle, random_images
 from tests.graph_bundles import graph_bundle, with_table
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.masks import VOID, mask_file, voc_palette
+from quire.artifacts.masks import VOID, mask_file, voc_palette
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 

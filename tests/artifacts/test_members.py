@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from artifacts.members import array_file, record_file
+from quire.artifacts.members import array_file, record_file
 
 
 def test_an_array_has_one_form_whatever_its_order_in_memory() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from artifacts import processors as module
-from artifacts.processors import limit_threads, processors
+from quire.artifacts import processors as module
+from quire.artifacts.processors import limit_threads, processors
 
 
 def files(folder: Path, contents: dict[str, str]) -> Path:

@@ -7,14 +7,14 @@ import h5py
 import numpy as np
 import pytest
 
-from artifacts.bundle import open_bundle
-from artifacts.crop import Crop
-from artifacts.errors import BundleError
-from artifacts.segmix_table import SEGMIX, crop_row, read_blends, row_crop
-from builders.run import build
-from builders.scenes import Scenes
-from builders.segmix import SegMix
-from builders.sources.shapes import Shapes
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.crop import Crop
+from quire.artifacts.errors import BundleError
+from quire.artifacts.segmix_table import SEGMIX, crop_row, read_blends, row_crop
+from quire.builders.run import build
+from quire.builders.scenes import Scenes
+from quire.builders.segmix import SegMix
+from quire.builders.sources.shapes import Shapes
 from tests.hostile_tables import with_table
 
 SHAPES = Shapes("train", 8, (40, 32))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifacts.errors import BundleError
-from artifacts.shards import Samples, write_shard
+from quire.artifacts.errors import BundleError
+from quire.artifacts.shards import Samples, write_shard
 
 keys = st.text("abcXYZ019_-", min_size=1, max_size=60)
 files = st.binary(max_size=1200)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from artifacts import tables
-from artifacts.errors import BundleError
+from quire.artifacts import tables
+from quire.artifacts.errors import BundleError
 
 
 def write(path: Path) -> bytes:

@@ -15,10 +15,10 @@ import h5py
 import numpy as np
 import pytest
 
-from artifacts.errors import BundleError
-from artifacts.manifest import INDEX, MANIFEST, SUMS, Manifest, sums
-from artifacts.verify import verify
-from loaders.stream import stream
+from quire.artifacts.errors import BundleError
+from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, Manifest, sums
+from quire.artifacts.verify import verify
+from quire.loaders.stream import stream
 from tests.bundles import image_bundle, random_images
 
 

@@ -18,13 +18,13 @@ import pytest
 import torch
 from PIL import Image
 
-from artifacts.members import class_ids, raw_images
-from artifacts.shards import Payloads, Samples, write_shard
-from artifacts.verify import verify
 from benchmarks import bundles, loading, streaming, training, writing
 from benchmarks.timing import Contender, Table, Timing, measure, on_cores, write_report
+from quire.artifacts.members import class_ids, raw_images
+from quire.artifacts.shards import Payloads, Samples, write_shard
+from quire.artifacts.verify import verify
+from quire.train.studies.mbsg.setting import VARIANTS
 from tests.builders.real_data import real_data
-from train.studies.mbsg.setting import VARIANTS
 
 ROOT = Path(__file__).parents[2]
 

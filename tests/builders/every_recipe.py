@@ -13,17 +13,17 @@ from typing import Any
 
 from PIL import Image
 
-from artifacts.digest import sha256
-from artifacts.manifest import MANIFEST, SUMS
-from builders.anchors import Anchors
-from builders.cooccurrence import Cooccurrence
-from builders.corrupted import Corrupted
-from builders.run import build
-from builders.scenes import Scenes
-from builders.segmix import SegMix
-from builders.sources.catalogue import open_source
-from builders.sources.source import Nothing
-from builders.subsets import Subsets
+from quire.artifacts.digest import sha256
+from quire.artifacts.manifest import MANIFEST, SUMS
+from quire.builders.anchors import Anchors
+from quire.builders.cooccurrence import Cooccurrence
+from quire.builders.corrupted import Corrupted
+from quire.builders.run import build
+from quire.builders.scenes import Scenes
+from quire.builders.segmix import SegMix
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.source import Nothing
+from quire.builders.subsets import Subsets
 from tests.builders.corruption_images import some_images, write_frost
 from tests.feature_bundles import features_of
 from tests.graph_bundles import PRUNED, SMALL

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stnp
 from numpy.typing import NDArray
 
-from builders.anchor_order import farthest, nearest, uniform
+from quire.builders.anchor_order import farthest, nearest, uniform
 
 Points = NDArray[np.float32]
 

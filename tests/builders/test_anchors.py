@@ -18,21 +18,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import quire
-from artifacts.bundle import open_bundle
-from artifacts.errors import BuildError, BundleError, RecipeError, SourceError
-from artifacts.manifest import MANIFEST
-from artifacts.verify import verify
-from builders.anchor_order import farthest, nearest
-from builders.anchors import ANCHORS, Anchors, Strategy
-from builders.corrupted import Corrupted
-from builders.draws import sample_rng
-from builders.rebuild import rebuild
-from builders.recipe import from_record, to_record
-from builders.recipes import RECIPES
-from builders.run import build, plan
-from builders.sources.catalogue import open_source
-from builders.sources.source import Block, ImageSource
-from loaders.decode import raw
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BuildError, BundleError, RecipeError, SourceError
+from quire.artifacts.manifest import MANIFEST
+from quire.artifacts.verify import verify
+from quire.builders.anchor_order import farthest, nearest
+from quire.builders.anchors import ANCHORS, Anchors, Strategy
+from quire.builders.corrupted import Corrupted
+from quire.builders.draws import sample_rng
+from quire.builders.rebuild import rebuild
+from quire.builders.recipe import from_record, to_record
+from quire.builders.recipes import RECIPES
+from quire.builders.run import build, plan
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.source import Block, ImageSource
+from quire.loaders.decode import raw
 from tests.builders.real_data import real_data
 from tests.feature_bundles import blocks_of, feature_bundle, features_of, some_features
 

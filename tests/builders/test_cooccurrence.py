@@ -11,16 +11,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.bundle import open_bundle
-from artifacts.cooccurrence_table import COOCCURRENCE, read_cooccurrence
-from artifacts.cooccurrence_table import Cooccurrence as Counts
-from artifacts.errors import BundleError, RecipeError, SourceError
-from builders.cooccurrence import Cooccurrence
-from builders.rebuild import rebuild
-from builders.run import build
-from builders.sources.catalogue import open_source
-from builders.sources.shapes import Shapes
-from builders.sources.voc_lists import open_voc
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.cooccurrence_table import COOCCURRENCE, read_cooccurrence
+from quire.artifacts.cooccurrence_table import Cooccurrence as Counts
+from quire.artifacts.errors import BundleError, RecipeError, SourceError
+from quire.builders.cooccurrence import Cooccurrence
+from quire.builders.rebuild import rebuild
+from quire.builders.run import build
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.shapes import Shapes
+from quire.builders.sources.voc_lists import open_voc
 from tests.builders.devkit import mask_of, write_devkit, write_ids, write_lists, write_scenes
 from tests.builders.real_data import real_data
 from tests.hostile_tables import with_table

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import RecipeError, SourceError
-from builders.corrupted import Corrupted
-from builders.corruptions.catalogue import CORRUPTIONS, SIGMA_CORRUPTIONS, corrupt
-from builders.draws import sample_rng
-from builders.recipe import from_record, to_record
-from builders.recipes import RECIPES
-from builders.run import build, plan
-from builders.sources.catalogue import open_source
-from builders.sources.source import ImageSource
-from loaders.decode import raw
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import RecipeError, SourceError
+from quire.builders.corrupted import Corrupted
+from quire.builders.corruptions.catalogue import CORRUPTIONS, SIGMA_CORRUPTIONS, corrupt
+from quire.builders.draws import sample_rng
+from quire.builders.recipe import from_record, to_record
+from quire.builders.recipes import RECIPES
+from quire.builders.run import build, plan
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.source import ImageSource
+from quire.loaders.decode import raw
 from tests.builders.corruption_images import write_frost
 
 

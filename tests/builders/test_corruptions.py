@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from artifacts.errors import RecipeError
-from builders.corruptions.catalogue import (
+from quire.artifacts.errors import RecipeError
+from quire.builders.corruptions.catalogue import (
     CORRUPTIONS,
     LIBRARIES,
     SIGMA_CORRUPTIONS,
@@ -20,8 +20,8 @@ from builders.corruptions.catalogue import (
     load_frost,
     refusal,
 )
-from builders.corruptions.images import constant
-from builders.corruptions.weather import Frames
+from quire.builders.corruptions.images import constant
+from quire.builders.corruptions.weather import Frames
 from tests.builders.corruption_images import generators, some_images, write_frost
 
 NAMES = list(CORRUPTIONS)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from artifacts.errors import SourceError
-from builders.corruptions.catalogue import corrupt, frost_fingerprint, load_frost
+from quire.artifacts.errors import SourceError
+from quire.builders.corruptions.catalogue import corrupt, frost_fingerprint, load_frost
 from tests.builders.corruption_images import generators, write_frost
 from tests.builders.real_data import real_data
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.corruptions.catalogue import CORRUPTIONS, SIGMA_CORRUPTIONS, corrupt, load_frost
+from quire.builders.corruptions.catalogue import CORRUPTIONS, SIGMA_CORRUPTIONS, corrupt, load_frost
 from tests.builders.corruption_images import generators, some_images, write_frost
 
 # Bundles that were built once are rebuilt elsewhere and compared by digest. So these may change

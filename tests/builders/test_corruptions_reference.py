@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import chi2_contingency, poisson
 
-from artifacts.errors import RecipeError
-from builders.corruptions.catalogue import (
+from quire.artifacts.errors import RecipeError
+from quire.builders.corruptions.catalogue import (
     CORRUPTIONS,
     SIGMA_CORRUPTIONS,
     corrupt,

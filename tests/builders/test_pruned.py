@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 import quire
-from artifacts.bundle import open_bundle
-from artifacts.errors import RecipeError
-from artifacts.graph_table import GRAPHS, read_graphs
-from artifacts.manifest import MANIFEST
-from artifacts.verify import verify
-from builders.plan import ShardTask
-from builders.pruned import Pruned, fully_connected, remaining
-from builders.rebuild import rebuild
-from builders.recipe import from_record, to_record
-from builders.recipes import RECIPES
-from builders.run import build
-from builders.sources.graphs import open_graphs
-from builders.sources.source import Nothing
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import RecipeError
+from quire.artifacts.graph_table import GRAPHS, read_graphs
+from quire.artifacts.manifest import MANIFEST
+from quire.artifacts.verify import verify
+from quire.builders.plan import ShardTask
+from quire.builders.pruned import Pruned, fully_connected, remaining
+from quire.builders.rebuild import rebuild
+from quire.builders.recipe import from_record, to_record
+from quire.builders.recipes import RECIPES
+from quire.builders.run import build
+from quire.builders.sources.graphs import open_graphs
+from quire.builders.sources.source import Nothing
 from tests.graph_bundles import PRUNED, graph_bundle
 
 Samples = dict[str, dict[str, bytes]]

@@ -16,25 +16,25 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import BuildError, RecipeError, SourceError
-from artifacts.graph_table import GRAPHS, SCALARS
-from artifacts.manifest import MANIFEST
-from artifacts.verify import verify
-from builders import folder
-from builders.draws import sample_rng
-from builders.graphs import search
-from builders.graphs.dag import directed, layer_nodes, masks, parameters
-from builders.graphs.graph import checked_graph
-from builders.graphs.properties import Properties, dag_properties, graph_properties
-from builders.random_graphs import Graphs
-from builders.rebuild import rebuild
-from builders.recipe import from_record, to_record
-from builders.recipes import RECIPES
-from builders.run import build, plan
-from builders.sources.catalogue import open_source
-from builders.sources.graphs import GraphFolder, open_graphs
-from builders.sources.source import Nothing
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BuildError, RecipeError, SourceError
+from quire.artifacts.graph_table import GRAPHS, SCALARS
+from quire.artifacts.manifest import MANIFEST
+from quire.artifacts.verify import verify
+from quire.builders import folder
+from quire.builders.draws import sample_rng
+from quire.builders.graphs import search
+from quire.builders.graphs.dag import directed, layer_nodes, masks, parameters
+from quire.builders.graphs.graph import checked_graph
+from quire.builders.graphs.properties import Properties, dag_properties, graph_properties
+from quire.builders.random_graphs import Graphs
+from quire.builders.rebuild import rebuild
+from quire.builders.recipe import from_record, to_record
+from quire.builders.recipes import RECIPES
+from quire.builders.run import build, plan
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.graphs import GraphFolder, open_graphs
+from quire.builders.sources.source import Nothing
 from tests.graph_bundles import SMALL, graph_bundle
 from tests.processes import started
 

@@ -19,21 +19,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artifacts import tables
-from artifacts.bundle import open_bundle
-from artifacts.errors import BuildError, SourceError
-from artifacts.manifest import MANIFEST, Manifest
-from artifacts.shards import Samples
-from artifacts.verify import verify
-from builders import folder as building
-from builders.corrupted import Corrupted
-from builders.plan import ShardTask, cut
-from builders.rebuild import rebuild
-from builders.recipe import Part, Run, WriteTable
-from builders.recipes import RECIPES
-from builders.run import build, plan
-from builders.sources.catalogue import open_source
-from builders.sources.source import IMAGES, ImageSource
+from quire.artifacts import tables
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BuildError, SourceError
+from quire.artifacts.manifest import MANIFEST, Manifest
+from quire.artifacts.shards import Samples
+from quire.artifacts.verify import verify
+from quire.builders import folder as building
+from quire.builders.corrupted import Corrupted
+from quire.builders.plan import ShardTask, cut
+from quire.builders.rebuild import rebuild
+from quire.builders.recipe import Part, Run, WriteTable
+from quire.builders.recipes import RECIPES
+from quire.builders.run import build, plan
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.source import IMAGES, ImageSource
 from tests.processes import started
 from tests.train.corrupted import with_manifest
 
@@ -107,8 +107,8 @@ BUILD = """
 import sys
 from pathlib import Path
 from tests.builders.test_run import RECIPE
-from builders.run import build
-from builders.sources.catalogue import open_source
+from quire.builders.run import build
+from quire.builders.sources.catalogue import open_source
 build(RECIPE, open_source("digits:", split="test"), Path(sys.argv[1]))
 """
 
@@ -294,7 +294,7 @@ def test_a_worker_that_is_killed_is_made_up_for(
 def test_a_scheduler_that_is_not_there_is_one_sentence(
     digits: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builders.run.PATIENCE", "1s")
+    monkeypatch.setattr("quire.builders.run.PATIENCE", "1s")
     with pytest.raises(BuildError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         build(RECIPE, digits, tmp_path / "b", scheduler="tcp://127.0.0.1:9")
 

@@ -9,16 +9,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.bundle import Bundle, open_bundle
-from artifacts.errors import RecipeError, SourceError
-from artifacts.verify import verify
-from builders.rebuild import rebuild
-from builders.run import build
-from builders.scenes import Scenes
-from builders.sources.scene import Scene
-from builders.sources.shapes import Shapes
-from builders.sources.voc_lists import open_voc
-from loaders.stream import stream
+from quire.artifacts.bundle import Bundle, open_bundle
+from quire.artifacts.errors import RecipeError, SourceError
+from quire.artifacts.verify import verify
+from quire.builders.rebuild import rebuild
+from quire.builders.run import build
+from quire.builders.scenes import Scenes
+from quire.builders.sources.scene import Scene
+from quire.builders.sources.shapes import Shapes
+from quire.builders.sources.voc_lists import open_voc
+from quire.loaders.stream import stream
 from tests.builders.devkit import mask_of, write_devkit, write_image, write_lists, write_scenes
 
 SHAPES = Shapes("train", 11, (48, 40))

@@ -18,19 +18,27 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.blend import PARTS
-from artifacts.bundle import Bundle, open_bundle
-from artifacts.crop import cropped, cropped_mask
-from artifacts.errors import RecipeError, SourceError
-from artifacts.segmix_table import read_blends, row_crop
-from artifacts.verify import verify
-from builders.rebuild import rebuild
-from builders.run import build, plan
-from builders.segmix import BlendTask, SegMix
-from builders.segmix_pairs import Blend, Clusters, Pairs, Ranges, blends_of, clusters_of, pairs_of
-from builders.sources.shapes import Shapes
-from builders.sources.voc import Voc
-from builders.sources.voc_lists import open_voc
+from quire.artifacts.blend import PARTS
+from quire.artifacts.bundle import Bundle, open_bundle
+from quire.artifacts.crop import cropped, cropped_mask
+from quire.artifacts.errors import RecipeError, SourceError
+from quire.artifacts.segmix_table import read_blends, row_crop
+from quire.artifacts.verify import verify
+from quire.builders.rebuild import rebuild
+from quire.builders.run import build, plan
+from quire.builders.segmix import BlendTask, SegMix
+from quire.builders.segmix_pairs import (
+    Blend,
+    Clusters,
+    Pairs,
+    Ranges,
+    blends_of,
+    clusters_of,
+    pairs_of,
+)
+from quire.builders.sources.shapes import Shapes
+from quire.builders.sources.voc import Voc
+from quire.builders.sources.voc_lists import open_voc
 from tests.builders.devkit import mask_of, write_devkit, write_ids, write_image
 from tests.builders.real_data import real_data
 from tests.processes import started

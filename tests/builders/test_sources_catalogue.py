@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from artifacts.errors import SourceError
-from artifacts.manifest import LeftOut
-from builders.sources.catalogue import SOURCES, divided, open_source
-from builders.sources.source import IMAGES, NOTHING, ImageSource, Nothing
+from quire.artifacts.errors import SourceError
+from quire.artifacts.manifest import LeftOut
+from quire.builders.sources.catalogue import SOURCES, divided, open_source
+from quire.builders.sources.source import IMAGES, NOTHING, ImageSource, Nothing
 
 OF_IMAGES = [kind for kind, record in SOURCES.items() if record.holds == IMAGES]
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from artifacts.errors import SourceError
-from builders.sources.cifar import open_cifar
+from quire.artifacts.errors import SourceError
+from quire.builders.sources.cifar import open_cifar
 from tests.builders.real_data import real_data
 
 Records: TypeAlias = tuple[NDArray[np.uint8], list[int]]  # (N, 3072), N labels

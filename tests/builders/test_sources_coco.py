@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as rle
 
-from artifacts.errors import SourceError
-from artifacts.manifest import LeftOut
-from builders.sources.catalogue import open_source
-from builders.sources.coco import Coco, open_coco
-from builders.sources.coco_regions import region
-from builders.sources.pictures import UnfitError
-from builders.sources.scene import Annotation, Scene
-from builders.sources.source import ANNOTATIONS, MASKS
+from quire.artifacts.errors import SourceError
+from quire.artifacts.manifest import LeftOut
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.coco import Coco, open_coco
+from quire.builders.sources.coco_regions import region
+from quire.builders.sources.pictures import UnfitError
+from quire.builders.sources.scene import Annotation, Scene
+from quire.builders.sources.source import ANNOTATIONS, MASKS
 from tests.builders.devkit import write_image
 from tests.builders.real_data import real_data
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.errors import SourceError
-from builders.sources.folders import ClassFolders, open_folders, path_and_size
+from quire.artifacts.errors import SourceError
+from quire.builders.sources.folders import ClassFolders, open_folders, path_and_size
 from tests.builders.real_data import real_data
 
 

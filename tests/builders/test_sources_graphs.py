@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.errors import SourceError
-from artifacts.manifest import LeftOut
-from builders.graphs.graph import Graph
-from builders.sources.catalogue import SOURCES, open_source
-from builders.sources.graphs import SUFFIXES, open_graphs
+from quire.artifacts.errors import SourceError
+from quire.artifacts.manifest import LeftOut
+from quire.builders.graphs.graph import Graph
+from quire.builders.sources.catalogue import SOURCES, open_source
+from quire.builders.sources.graphs import SUFFIXES, open_graphs
 
 
 @pytest.fixture

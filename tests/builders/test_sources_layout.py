@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifacts.errors import SourceError
-from builders.sources import layout
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import layout
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9)
 DIGESTS = st.binary(max_size=3).map(bytes.hex)

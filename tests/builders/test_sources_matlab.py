@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.io import loadmat, savemat
 
-from artifacts.errors import SourceError
-from builders.sources.matlab import read_array, shapes
+from quire.artifacts.errors import SourceError
+from quire.builders.sources.matlab import read_array, shapes
 
 
 def save(folder: Path, variables: dict[str, Any], *, packed: bool = True) -> Path:

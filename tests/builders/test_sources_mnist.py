@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from artifacts.errors import SourceError
-from builders.sources.mnist import open_mnist
+from quire.artifacts.errors import SourceError
+from quire.builders.sources.mnist import open_mnist
 from tests.builders.real_data import real_data
 
 COUNTS = {"train": 11, "test": 4}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from builders.sources.pictures import decode, ordinary_jpeg
+from quire.builders.sources.pictures import decode, ordinary_jpeg
 from tests.builders.real_data import real_data
 
 

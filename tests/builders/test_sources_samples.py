@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from artifacts.errors import SourceError
-from builders.sources import samples
-from builders.sources.samples import Digits, open_digits
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import samples
+from quire.builders.sources.samples import Digits, open_digits
 
 
 def whole(source: Digits) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_a_source_travels_as_a_small_pickle() -> None:
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     code = (
-        "import sys, builders.sources.catalogue as catalogue\n"
+        "import sys, quire.builders.sources.catalogue as catalogue\n"
         "catalogue.open_source('digits:32', split='train')\n"
         "print(sorted({'torch', 'torchvision', 'sklearn', 'scipy', 'dask'} & set(sys.modules)))"
     )

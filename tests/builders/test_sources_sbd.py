@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import io
 
-from builders.sources.pictures import UnfitError
-from builders.sources.sbd import find_sbd, read_mat
+from quire.builders.sources.pictures import UnfitError
+from quire.builders.sources.sbd import find_sbd, read_mat
 from tests.builders.devkit import write_mat
 
 PATIENT = settings(
@@ -89,7 +89,7 @@ def test_what_unpacks_to_more_than_any_mask_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_mat(tmp_path / "a.mat", np.zeros((300, 400), np.uint8))
-    monkeypatch.setattr("builders.sources.sbd._MAX_BYTES", 100_000)
+    monkeypatch.setattr("quire.builders.sources.sbd._MAX_BYTES", 100_000)
     with pytest.raises(UnfitError, match="damaged"):
         read_mat(tmp_path / "a.mat")
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifacts.errors import SourceError
-from builders.sources.scene import Scene, classes_in
-from builders.sources.shapes import CLASS_NAMES, COMPANION, Shapes, open_shapes
-from builders.sources.source import MASKS
+from quire.artifacts.errors import SourceError
+from quire.builders.sources.scene import Scene, classes_in
+from quire.builders.sources.shapes import CLASS_NAMES, COMPANION, Shapes, open_shapes
+from quire.builders.sources.source import MASKS
 
 SMALL = Shapes("train", 40, (64, 48))
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from artifacts.errors import SourceError
-from builders.sources.stl10 import open_stl10
+from quire.artifacts.errors import SourceError
+from quire.builders.sources.stl10 import open_stl10
 
 NAMES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 COUNTS = {"train": 5, "test": 3}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from artifacts.errors import SourceError
-from builders.sources import svhn
-from builders.sources.svhn import open_svhn
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import svhn
+from quire.builders.sources.svhn import open_svhn
 
 COUNT = 12
 CLASSES = np.array([1, 10, 9, 2, 10, 3, 4, 5, 6, 7, 8, 1], np.uint8)[:, None]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from artifacts.errors import SourceError
-from builders.sources.unpickle import read_pickle
+from quire.artifacts.errors import SourceError
+from quire.builders.sources.unpickle import read_pickle
 
 PIXELS = np.arange(2 * 3072).reshape(2, 3072).astype(np.uint8)
 BATCH = {

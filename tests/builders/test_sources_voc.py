@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artifacts.errors import SourceError
-from artifacts.manifest import LeftOut
-from builders.sources.catalogue import open_source
-from builders.sources.scene import Annotation, Scene, SceneObject
-from builders.sources.source import ANNOTATIONS, MASKS, SCENES
-from builders.sources.voc import CLASS_NAMES, Voc
-from builders.sources.voc_lists import open_voc
+from quire.artifacts.errors import SourceError
+from quire.artifacts.manifest import LeftOut
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.scene import Annotation, Scene, SceneObject
+from quire.builders.sources.source import ANNOTATIONS, MASKS, SCENES
+from quire.builders.sources.voc import CLASS_NAMES, Voc
+from quire.builders.sources.voc_lists import open_voc
 from tests.builders.devkit import (
     flags,
     mask_of,

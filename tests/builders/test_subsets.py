@@ -8,16 +8,16 @@ import h5py
 import numpy as np
 import pytest
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import BundleError, RecipeError
-from artifacts.subset_table import SUBSETS, Subset, SubsetTable, read_subsets
-from builders.cooccurrence import Cooccurrence
-from builders.run import build
-from builders.sources.scene import Annotation, classes_in
-from builders.sources.shapes import CLASS_NAMES, Shapes
-from builders.sources.voc_lists import open_voc
-from builders.subset_rules import Occlusion
-from builders.subsets import Subsets
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BundleError, RecipeError
+from quire.artifacts.subset_table import SUBSETS, Subset, SubsetTable, read_subsets
+from quire.builders.cooccurrence import Cooccurrence
+from quire.builders.run import build
+from quire.builders.sources.scene import Annotation, classes_in
+from quire.builders.sources.shapes import CLASS_NAMES, Shapes
+from quire.builders.sources.voc_lists import open_voc
+from quire.builders.subset_rules import Occlusion
+from quire.builders.subsets import Subsets
 from tests.builders.devkit import (
     flags,
     mask_of,

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torchvision.transforms import v2
 
-from loaders.augment import (
+from quire.loaders.augment import (
     flip,
     random_boxes,
     random_flip,
@@ -24,7 +24,7 @@ from loaders.augment import (
     shift,
     to_float,
 )
-from loaders.draws import Draws
+from quire.loaders.draws import Draws
 
 Augmentation = Callable[[Tensor, Draws], Tensor]
 

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from artifacts.crop import VOID, cropped, cropped_mask
-from loaders.crops import centre_crops, crop_images, crop_masks, random_crops
-from loaders.draws import Draws
-from loaders.stream import stream
+from quire.artifacts.crop import VOID, cropped, cropped_mask
+from quire.loaders.crops import centre_crops, crop_images, crop_masks, random_crops
+from quire.loaders.draws import Draws
+from quire.loaders.stream import stream
 from tests.builders.real_data import real_data
 from tests.bundles import write_bundle
 

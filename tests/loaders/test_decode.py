@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.errors import BundleError
-from loaders.decode import decode
-from loaders.stream import stream
+from quire.artifacts.errors import BundleError
+from quire.loaders.decode import decode
+from quire.loaders.stream import stream
 from tests.bundles import write_bundle
 
 

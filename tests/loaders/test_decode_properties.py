@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.errors import BundleError
-from loaders.decode import decode
-from loaders.reader import stacked
+from quire.artifacts.errors import BundleError
+from quire.loaders.decode import decode
+from quire.loaders.reader import stacked
 
 THREADS = [1, 2, 3]
 

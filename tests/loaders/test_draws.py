@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from loaders.draws import Draws
+from quire.loaders.draws import Draws
 
 WORD = 2**64 - 1
 GAMMA = 0x9E3779B97F4A7C15

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from artifacts.errors import BundleError
-from artifacts.manifest import INDEX
-from loaders.graphs import load_graphs, load_prunings
-from models.sparse import SparseNetwork
+from quire.artifacts.errors import BundleError
+from quire.artifacts.manifest import INDEX
+from quire.loaders.graphs import load_graphs, load_prunings
+from quire.models.sparse import SparseNetwork
 from tests.graph_bundles import PRUNED, graph_bundle, with_table
 
 

@@ -11,8 +11,8 @@ from scipy import stats
 from torch import Tensor
 from torchvision.transforms import functional as theirs
 
-from loaders.draws import Draws
-from loaders.jitter import CHANGES, jitter, random_jitter
+from quire.loaders.draws import Draws
+from quire.loaders.jitter import CHANGES, jitter, random_jitter
 from tests.loaders.test_augment import FORMATS, OnDevice, formats, images_of
 
 ORDERS = list(itertools.permutations(range(3)))

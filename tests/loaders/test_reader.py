@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from artifacts.bundle import open_bundle
-from loaders.reader import Memory, Reader
-from loaders.stream import stream
+from quire.artifacts.bundle import open_bundle
+from quire.loaders.reader import Memory, Reader
+from quire.loaders.stream import stream
 from tests.bundles import random_images, write_bundle
 
 N = 40

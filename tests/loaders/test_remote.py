@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from artifacts.errors import BundleError
-from loaders.stream import stream
+from quire.artifacts.errors import BundleError
+from quire.loaders.stream import stream
 from tests.bundles import image_bundle, random_images
 
 N = 23

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders.sampler import (
+from quire.loaders.sampler import (
     global_batches,
     merged,
     part,

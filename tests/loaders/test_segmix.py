@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from artifacts.errors import BundleError
-from artifacts.segmix_table import SEGMIX
-from builders.run import build
-from builders.scenes import Scenes
-from builders.segmix import SegMix
-from builders.sources.shapes import Shapes
-from builders.sources.voc_lists import open_voc
-from loaders.segmix import stream_pairs
-from loaders.stream import stream
+from quire.artifacts.errors import BundleError
+from quire.artifacts.segmix_table import SEGMIX
+from quire.builders.run import build
+from quire.builders.scenes import Scenes
+from quire.builders.segmix import SegMix
+from quire.builders.sources.shapes import Shapes
+from quire.builders.sources.voc_lists import open_voc
+from quire.loaders.segmix import stream_pairs
+from quire.loaders.stream import stream
+from quire.train.segmentation.blending import blended
 from tests.builders.devkit import mask_of, write_lists, write_scenes
 from tests.hostile_tables import with_table
-from train.segmentation.blending import blended
 
 SHAPES = Shapes("train", 20, (64, 48))
 OPTIONS: dict[str, Any] = {

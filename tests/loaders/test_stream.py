@@ -9,8 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from artifacts.errors import BundleError
-from loaders.stream import Stream, stream
+from quire.artifacts.errors import BundleError
+from quire.loaders.stream import Stream, stream
 from tests.bundles import image_bundle, random_images, write_bundle
 
 N = 23

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.binding_losses import (
+from quire.models.binding_losses import (
     VOID,
     denoising_loss,
     mixed_loss,
@@ -17,7 +17,7 @@ from models.binding_losses import (
     segmentation_loss,
     separation_loss,
 )
-from models.feature_binding import Scores
+from quire.models.feature_binding import Scores
 
 B, C = 3, 5
 

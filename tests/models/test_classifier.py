@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.classifier import ENCODERS, Classifier, classifier, resized
-from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
+from quire.models.classifier import ENCODERS, Classifier, classifier, resized
+from quire.models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
 
 
 def make(graph: GraphConfig | None) -> Classifier:

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from models.classifier import ENCODERS
-from models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead, cnn2graph
-from models.cross_attention import GraphAttention, ProxySet, TransformerAttention
-from models.proxy_aggregation import AttentiveAggregation
-from models.resnet import resnet20
+from quire.models.classifier import ENCODERS
+from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead, cnn2graph
+from quire.models.cross_attention import GraphAttention, ProxySet, TransformerAttention
+from quire.models.proxy_aggregation import AttentiveAggregation
+from quire.models.resnet import resnet20
 
 F, C = 8, 3  # features, classes
 ATTENTIVE = [

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.cnn2graph import CNN2GraphConfig, CNN2GraphHead, Joint, Nodes
-from models.cnn2graph_losses import (
+from quire.models.cnn2graph import CNN2GraphConfig, CNN2GraphHead, Joint, Nodes
+from quire.models.cnn2graph_losses import (
     LossConfig,
     LossWeights,
     Term,

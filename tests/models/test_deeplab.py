@@ -7,7 +7,7 @@ import torchvision
 from torch import nn
 from torchvision.models.segmentation import deeplabv3
 
-from models.deeplab import (
+from quire.models.deeplab import (
     TRUNKS,
     DeepLab,
     DeepLabHead,

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from models.deeplab import deeplab, num_parameters
-from models.feature_binding import FeatureBindingHead, feature_binding
+from quire.models.deeplab import deeplab, num_parameters
+from quire.models.feature_binding import FeatureBindingHead, feature_binding
 
 
 def test_sizes() -> None:

@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from models.imagenet_resnet import ImageNetResNet, imagenet_resnet18, imagenet_resnet34
+from quire.models.imagenet_resnet import ImageNetResNet, imagenet_resnet18, imagenet_resnet34
 
 
 def parameters(module: nn.Module) -> int:

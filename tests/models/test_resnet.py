@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from models.resnet import ResNet, SmallResNet, resnet8, resnet18, resnet20, resnet50
+from quire.models.resnet import ResNet, SmallResNet, resnet8, resnet18, resnet20, resnet50
 
 
 def parameters(module: nn.Module) -> int:

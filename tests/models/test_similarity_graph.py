@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from models.similarity_graph import (
+from quire.models.similarity_graph import (
     AttentionHead,
     CombineMode,
     Concat,

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from models.sparse import SparseNetwork
-from models.sparse_hidden import layers
+from quire.models.sparse import SparseNetwork
+from quire.models.sparse_hidden import layers
 
 Graph: TypeAlias = tuple[list[tuple[int, int]], int]  # edges and size
 

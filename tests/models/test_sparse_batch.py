@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from models.sparse import SparseNetwork
-from models.sparse_batch import SparseNetworks, cross_entropies
+from quire.models.sparse import SparseNetwork
+from quire.models.sparse_batch import SparseNetworks, cross_entropies
 
 SHAPES = st.lists(st.tuples(st.integers(1, 12), st.integers(0, 20)), min_size=1, max_size=5)
 MIXED = [(1, 0), (12, 20), (4, 0), (30, 60), (7, 9)]  # nodes and edges at most

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.sparse import SparseNetwork
-from models.sparse_init import INITIALISATIONS
+from quire.models.sparse import SparseNetwork
+from quire.models.sparse_init import INITIALISATIONS
 
 # layers of 3, 2 and 4 nodes; 8 edges leap from the first to the last
 EDGES = [

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.wide_resnet import WideBlock, WideResNet
+from quire.models.wide_resnet import WideBlock, WideResNet
 
 
 def parameters(module: nn.Module) -> int:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bundle import Bundle, open_bundle
-from artifacts.digest import sha256
-from artifacts.manifest import MANIFEST, SUMS, Manifest, sums
-from artifacts.members import RAW_IMAGE, raw_images
-from artifacts.shards import Payloads
+from quire.artifacts.bundle import Bundle, open_bundle
+from quire.artifacts.digest import sha256
+from quire.artifacts.manifest import MANIFEST, SUMS, Manifest, sums
+from quire.artifacts.members import RAW_IMAGE, raw_images
+from quire.artifacts.shards import Payloads
+from quire.train.report.cells import Cell
 from tests.bundles import random_images, write_bundle
-from train.report.cells import Cell
 
 CELLS: Sequence[Cell] = (
     ("clean", 0),

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.members import RAW_IMAGE, class_ids, raw_images
-from models.cnn2graph import CNN2GraphConfig
-from models.similarity_graph import GraphConfig
+from quire.artifacts.members import RAW_IMAGE, class_ids, raw_images
+from quire.models.cnn2graph import CNN2GraphConfig
+from quire.models.similarity_graph import GraphConfig
+from quire.train.classify.run import Classify
+from quire.train.metrics import read_metrics
+from quire.train.running import Running
 from tests.bundles import image_bundle, write_bundle
-from train.classify.run import Classify
-from train.metrics import read_metrics
-from train.running import Running
 
 GRAPH = GraphConfig(k=3, width=16)
 QUICK = Classify(

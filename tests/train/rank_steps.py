@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.classifier import Classifier
-from models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead
-from models.cnn2graph_losses import losses, total
-from models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
-from train.ranks import gathered, joined, over_ranks
+from quire.models.classifier import Classifier
+from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead
+from quire.models.cnn2graph_losses import losses, total
+from quire.models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
+from quire.train.ranks import gathered, joined, over_ranks
 
 HEADS = {
     "linear": None,

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import BuildError, BundleError
-from artifacts.manifest import MANIFEST
-from artifacts.verify import verify
-from builders.corruptions import catalogue
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BuildError, BundleError
+from quire.artifacts.manifest import MANIFEST
+from quire.artifacts.verify import verify
+from quire.builders.corruptions import catalogue
+from quire.train.demo import BUNDLE, demo
+from quire.train.demo_chapters import CHAPTERS, NETWORK_STUDY, NETWORKS, SEVERITY
+from quire.train.report.cells import cells_of
+from quire.train.studies.classifiers import Classifier, Classifiers
+from quire.train.studies.study import Scale
 from tests.train.report.test_page import Parsed
-from train.demo import BUNDLE, demo
-from train.demo_chapters import CHAPTERS, NETWORK_STUDY, NETWORKS, SEVERITY
-from train.report.cells import cells_of
-from train.studies.classifiers import Classifier, Classifiers
-from train.studies.study import Scale
 
 FEW = ("contrast", "brightness")
 

@@ -6,9 +6,9 @@ from urllib.error import URLError
 
 import pytest
 
-from artifacts.errors import SourceError
-from builders.sources.catalogue import SOURCES
-from train.download import download
+from quire.artifacts.errors import SourceError
+from quire.builders.sources.catalogue import SOURCES
+from quire.train.download import download
 
 
 class FakeDataset:
@@ -68,7 +68,7 @@ def test_a_mistake_of_ours_is_not_hidden(tmp_path: Path) -> None:
 
 
 def test_torchvision_has_a_class_for_each_kind_that_downloads() -> None:
-    from train.download import _torchvision
+    from quire.train.download import _torchvision
 
     classes = _torchvision()
     assert list(classes) == [kind for kind, record in SOURCES.items() if record.downloads]

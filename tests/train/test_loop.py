@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from artifacts.errors import RunError
-from loaders.stream import Stream, stream
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import Stream, stream
+from quire.train import loop
+from quire.train.metrics import read_metrics
 from tests.train.learnable import RUNNING, learnable_bundle
-from train import loop
-from train.metrics import read_metrics
 
 STEPS, EPOCH, BEFORE = 15, 5, 100  # of 40 samples in batches of 8; steps of the run before these
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from artifacts.errors import RunError
-from train import checkpoint
-from train.metrics import Clock, Log, NotFinite, read_metrics
+from quire.artifacts.errors import RunError
+from quire.train import checkpoint
+from quire.train.metrics import Clock, Log, NotFinite, read_metrics
 
 
 def write_steps(folder: Path, first: int, last: int) -> None:

@@ -12,12 +12,12 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor
 
-from artifacts.errors import RunError
-from models.imagenet_resnet import ImageNetResNet, imagenet_resnet18
+from quire.artifacts.errors import RunError
+from quire.models.imagenet_resnet import ImageNetResNet, imagenet_resnet18
+from quire.train.classify.run import trained
+from quire.train.classify.training import train
+from quire.train.pretrained import load_pretrained
 from tests.train.learnable import QUICK, RUNNING, learnable_bundle
-from train.classify.run import trained
-from train.classify.training import train
-from train.pretrained import load_pretrained
 
 RESNET = replace(QUICK, encoder="imagenet-resnet18", head="linear", epochs=1, lr=0.0, images=4)
 

@@ -16,7 +16,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import quire
-from artifacts.errors import RunError
+from quire.artifacts.errors import RunError
+from quire.train.classify.evaluate import evaluate
+from quire.train.classify.training import batches_of
+from quire.train.metrics import read_metrics
+from quire.train.ranks import Ranks, gathered, over_ranks, share
 from tests.train.learnable import QUICK, RUNNING, anchor_bundle, learnable_bundle
 from tests.train.rank_steps import (
     ANCHORS,
@@ -29,10 +33,6 @@ from tests.train.rank_steps import (
     small_model,
     whole_batch,
 )
-from train.classify.evaluate import evaluate
-from train.classify.training import batches_of
-from train.metrics import read_metrics
-from train.ranks import Ranks, gathered, over_ranks, share
 
 ROOT = Path(__file__).parents[2]
 

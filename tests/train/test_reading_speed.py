@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artifacts.errors import BundleError
+from quire.artifacts.errors import BundleError
+from quire.train.reading_speed import Rates, reading_speed
 from tests.bundles import image_bundle, random_images
-from train.reading_speed import Rates, reading_speed
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 3), (8, 8, 1)])

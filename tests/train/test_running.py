@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from artifacts.errors import RunError
-from train.running import best_device
+from quire.artifacts.errors import RunError
+from quire.train.running import best_device
 
 
 def test_a_device_has_a_name_that_torch_knows() -> None:

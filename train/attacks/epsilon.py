@@ -12,9 +12,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from train.attacks.fgsm import gradient_sign, perturbed
-from train.attacks.outcome import Outcome
-from train.attacks.victims import Models, evaluating, is_right, logits_of
+from quire.train.attacks.fgsm import gradient_sign, perturbed
+from quire.train.attacks.outcome import Outcome
+from quire.train.attacks.victims import Models, evaluating, is_right, logits_of
 
 
 @dataclass(frozen=True, kw_only=True)

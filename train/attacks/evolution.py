@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from loaders.draws import Draws
+from quire.loaders.draws import Draws
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,16 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from train.attacks.evolution import Evolution, places
-from train.attacks.outcome import Outcome
-from train.attacks.victims import Models, confidence, evaluating, is_right, log_odds, logits_of
+from quire.train.attacks.evolution import Evolution, places
+from quire.train.attacks.outcome import Outcome
+from quire.train.attacks.victims import (
+    Models,
+    confidence,
+    evaluating,
+    is_right,
+    log_odds,
+    logits_of,
+)
 
 Shape: TypeAlias = tuple[int, int, int]  # channels, height, width
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from artifacts.errors import BundleError, RunError
-from loaders.draws import Draws
-from loaders.stream import stream
-from train.classify.augmentation import augmented
-from train.classify.run import Classify, lasting
-from train.fitting import check_same_kind, shape_of
-from train.running import key
-from train.runs import Run
+from quire.artifacts.errors import BundleError, RunError
+from quire.loaders.draws import Draws
+from quire.loaders.stream import stream
+from quire.train.classify.augmentation import augmented
+from quire.train.classify.run import Classify, lasting
+from quire.train.fitting import check_same_kind, shape_of
+from quire.train.running import key
+from quire.train.runs import Run
 
 ANCHORS = "anchors"  # what a run's record calls the bundle
 

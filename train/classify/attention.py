@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from artifacts.errors import RunError
-from loaders.stream import Stream, stream
-from models.cnn2graph import CNN2Graph, CNN2GraphHead, Look
-from train.classify.anchors import anchors_of
-from train.classify.evaluate import Judge
-from train.classify.run import trained
-from train.fitting import check_same_kind
-from train.running import Report, autocast, best_device, key
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import Stream, stream
+from quire.models.cnn2graph import CNN2Graph, CNN2GraphHead, Look
+from quire.train.classify.anchors import anchors_of
+from quire.train.classify.evaluate import Judge
+from quire.train.classify.run import trained
+from quire.train.fitting import check_same_kind
+from quire.train.running import Report, autocast, best_device, key
 
 _BATCH = 512  # images that are looked at once
 

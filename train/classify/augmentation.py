@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from loaders.augment import random_flip, random_resized_crop, random_shift, to_float
-from loaders.draws import Draws
-from loaders.jitter import random_jitter
-from train.classify.run import Classify
+from quire.loaders.augment import random_flip, random_resized_crop, random_shift, to_float
+from quire.loaders.draws import Draws
+from quire.loaders.jitter import random_jitter
+from quire.train.classify.run import Classify
 
 
 def augmented(config: Classify, images: Tensor, draws: Draws) -> Tensor:

@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artifacts.errors import BundleError, RunError
-from loaders.augment import to_float
-from loaders.stream import Stream, stream
-from models.cnn2graph import CNN2Graph
-from models.cross_attention import ProxySet
-from train.classify.anchors import anchors_of
-from train.classify.run import Classify, Model, trained
-from train.fitting import check_same_kind
-from train.report.cells import Cell, Cells, cells_of, severities
-from train.running import Precision, Report, autocast, best_device, key
-from train.runs import EVALUATIONS, Run, digest, to_record, write_record
-from train.subset import rows_of
+from quire.artifacts.errors import BundleError, RunError
+from quire.loaders.augment import to_float
+from quire.loaders.stream import Stream, stream
+from quire.models.cnn2graph import CNN2Graph
+from quire.models.cross_attention import ProxySet
+from quire.train.classify.anchors import anchors_of
+from quire.train.classify.run import Classify, Model, trained
+from quire.train.fitting import check_same_kind
+from quire.train.report.cells import Cell, Cells, cells_of, severities
+from quire.train.running import Precision, Report, autocast, best_device, key
+from quire.train.runs import EVALUATIONS, Run, digest, to_record, write_record
+from quire.train.subset import rows_of
 
 _PART = 512  # images that are encoded at once
 Setting: TypeAlias = Literal["inductive", "transductive"]

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from artifacts.feature_table import Block
-from loaders.stream import Stream, stream
-from train.classify.evaluate import Judge
-from train.classify.run import trained
-from train.fitting import check_same_kind
-from train.running import Report, best_device
+from quire.artifacts.feature_table import Block
+from quire.loaders.stream import Stream, stream
+from quire.train.classify.evaluate import Judge
+from quire.train.classify.run import trained
+from quire.train.fitting import check_same_kind
+from quire.train.running import Report, best_device
 
 _BATCH = 512  # samples of a block
 

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from tyro.conf import OmitArgPrefixes
 
-from artifacts.errors import RunError
-from loaders.stream import Stream, stream
-from models.classifier import Classifier, classifier
-from models.cnn2graph import CNN2Graph, CNN2GraphConfig, cnn2graph
-from models.cnn2graph_losses import LossConfig, LossWeights
-from models.similarity_graph import GraphConfig
-from train.checkpoint import load_weights
-from train.fitting import class_names, shape_of
-from train.pretrained import digest_of
-from train.running import Precision
-from train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import Stream, stream
+from quire.models.classifier import Classifier, classifier
+from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, cnn2graph
+from quire.models.cnn2graph_losses import LossConfig, LossWeights
+from quire.models.similarity_graph import GraphConfig
+from quire.train.checkpoint import load_weights
+from quire.train.fitting import class_names, shape_of
+from quire.train.pretrained import digest_of
+from quire.train.running import Precision
+from quire.train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
 
 Encoder: TypeAlias = Literal[
     "resnet8",

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from artifacts.processors import processors
-from builders.recipes import RECIPES
-from builders.run import build, plan
-from builders.sources.catalogue import open_source
-from builders.sources.source import NOTHING
+from quire.artifacts.processors import processors
+from quire.builders.recipes import RECIPES
+from quire.builders.run import build, plan
+from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.source import NOTHING
 
-Bar = Callable[[str], Any]  # of progress, by unit; as train.running has it, which brings torch
+Bar = Callable[[str], Any]  # of progress, by unit; quire.train.running, which has it, brings torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def _build(bar: Bar, spec: str | None, building: Building, recipe: Any) -> int:
 
 
 def _download(kind: str, folder: Path) -> None:
-    from train.download import download  # brings torch, which building does without
+    from quire.train.download import download  # brings torch, which building does without
 
     download(kind, folder)
 

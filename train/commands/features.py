@@ -6,13 +6,13 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from artifacts.bundle import open_bundle
-from artifacts.digest import sha256
-from artifacts.manifest import MANIFEST
-from builders.features import write_features
-from train.classify.features import features
-from train.running import Bar
-from train.runs import MODEL
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.digest import sha256
+from quire.artifacts.manifest import MANIFEST
+from quire.builders.features import write_features
+from quire.train.classify.features import features
+from quire.train.running import Bar
+from quire.train.runs import MODEL
 
 
 def feature_command(bar: Bar) -> Callable[..., int]:

@@ -6,19 +6,19 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
-from artifacts.errors import RunError
-from train.classify.evaluate import Evaluate, Measured, evaluate
-from train.networks.table import as_lines
-from train.report.grid import Grid, as_csv, as_text
-from train.robustness.attack import Attack, attack, columns
-from train.robustness.measure import COLUMNS as MEASURED
-from train.robustness.measure import measure
-from train.robustness.networks import KINDS
-from train.robustness.overview import attacked_grid, measured_grid
-from train.running import Bar
-from train.runs import read_run
-from train.segmentation.commands import measure_segmentation
-from train.segmentation.run import Segment
+from quire.artifacts.errors import RunError
+from quire.train.classify.evaluate import Evaluate, Measured, evaluate
+from quire.train.networks.table import as_lines
+from quire.train.report.grid import Grid, as_csv, as_text
+from quire.train.robustness.attack import Attack, attack, columns
+from quire.train.robustness.measure import COLUMNS as MEASURED
+from quire.train.robustness.measure import measure
+from quire.train.robustness.networks import KINDS
+from quire.train.robustness.overview import attacked_grid, measured_grid
+from quire.train.running import Bar
+from quire.train.runs import read_run
+from quire.train.segmentation.commands import measure_segmentation
+from quire.train.segmentation.run import Segment
 
 
 def evaluate_command(bar: Bar) -> Callable[..., int]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from artifacts.digest import whole_file
-from artifacts.errors import RunError
-from train.running import Bar
-from train.segmentation.panels import picture_panels, scene_panels, some_keys
-from train.segmentation.run import Answer
+from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import RunError
+from quire.train.running import Bar
+from quire.train.segmentation.panels import picture_panels, scene_panels, some_keys
+from quire.train.segmentation.run import Answer
 
 _FEW = 6  # scenes that are shown where nothing is said
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
-from artifacts.errors import RunError
-from models.classifier import ENCODERS
-from models.deeplab import TRUNKS
-from train.report.grid import as_text
-from train.running import Bar, Running
-from train.studies.catalogue import STUDIES
-from train.studies.conduct import conduct
-from train.studies.study import Place, Scale
+from quire.artifacts.errors import RunError
+from quire.models.classifier import ENCODERS
+from quire.models.deeplab import TRUNKS
+from quire.train.report.grid import as_text
+from quire.train.running import Bar, Running
+from quire.train.studies.catalogue import STUDIES
+from quire.train.studies.conduct import conduct
+from quire.train.studies.study import Place, Scale
 
 
 def study_command(bar: Bar) -> Callable[..., int]:

@@ -10,18 +10,18 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
-from train.classify.evaluate import Evaluate
-from train.classify.run import Classify
-from train.classify.training import train
-from train.commands.measure import measure_networks
-from train.metrics import read_metrics
-from train.pruning.run import Prune
-from train.pruning.training import train_prune
-from train.running import Bar, Running
-from train.segmentation.commands import segment_command
-from train.segmentation.run import Segment
-from train.sparse.run import Sparse
-from train.sparse.training import train_sparse
+from quire.train.classify.evaluate import Evaluate
+from quire.train.classify.run import Classify
+from quire.train.classify.training import train
+from quire.train.commands.measure import measure_networks
+from quire.train.metrics import read_metrics
+from quire.train.pruning.run import Prune
+from quire.train.pruning.training import train_prune
+from quire.train.running import Bar, Running
+from quire.train.segmentation.commands import segment_command
+from quire.train.segmentation.run import Segment
+from quire.train.sparse.run import Sparse
+from quire.train.sparse.training import train_sparse
 
 
 def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:

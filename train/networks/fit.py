@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from artifacts.errors import RunError
+from quire.artifacts.errors import RunError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import torch
 
-from artifacts.bundle import read_manifest
-from artifacts.digest import sha256
-from artifacts.errors import BundleError, RunError
-from artifacts.manifest import MANIFEST
-from loaders.graphs import StoredGraph
-from loaders.stream import Stream
-from models.sparse import SparseNetwork
-from train.fitting import class_names, shape_of
-from train.networks.fit import Fit
-from train.networks.member import Member
-from train.running import key
-from train.runs import Run, to_record
+from quire.artifacts.bundle import read_manifest
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import BundleError, RunError
+from quire.artifacts.manifest import MANIFEST
+from quire.loaders.graphs import StoredGraph
+from quire.loaders.stream import Stream
+from quire.models.sparse import SparseNetwork
+from quire.train.fitting import class_names, shape_of
+from quire.train.networks.fit import Fit
+from quire.train.networks.member import Member
+from quire.train.running import key
+from quire.train.runs import Run, to_record
 
 
 @dataclass(frozen=True, slots=True)

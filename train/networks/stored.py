@@ -26,13 +26,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 from torch import Tensor
 
-from artifacts.digest import whole_file
-from artifacts.errors import RunError
-from models.sparse import SparseNetwork
-from models.sparse_batch import SparseNetworks
-from train.networks.member import Member
-from train.networks.table import as_lines, read_members
-from train.runs import NETWORKS, is_finished
+from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import RunError
+from quire.models.sparse import SparseNetwork
+from quire.models.sparse_batch import SparseNetworks
+from quire.train.networks.member import Member
+from quire.train.networks.table import as_lines, read_members
+from quire.train.runs import NETWORKS, is_finished
 
 FOLDER = "networks"
 _EDGES, _KEPT = "hidden.edges", "hidden.kept"

@@ -6,9 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from artifacts.errors import RunError
-from train.networks.member import Member
-from train.report.intervals import csv_text
+from quire.artifacts.errors import RunError
+from quire.train.networks.member import Member
+from quire.train.report.intervals import csv_text
 
 Row = TypeVar("Row", bound=Member)
 Column: TypeAlias = Callable[[Any], float]  # of a row

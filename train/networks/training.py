@@ -14,16 +14,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from loaders.augment import to_float
-from loaders.stream import Stream
-from models.sparse_batch import SparseNetworks, cross_entropies
-from train import loop
-from train.networks.fit import Fit
-from train.networks.member import Group
-from train.networks.stored import finish, group_path, save_group
-from train.running import Report, Running, best_device
-from train.runs import Run, claim
-from train.subset import stream_of
+from quire.loaders.augment import to_float
+from quire.loaders.stream import Stream
+from quire.models.sparse_batch import SparseNetworks, cross_entropies
+from quire.train import loop
+from quire.train.networks.fit import Fit
+from quire.train.networks.member import Group
+from quire.train.networks.stored import finish, group_path, save_group
+from quire.train.running import Report, Running, best_device
+from quire.train.runs import Run, claim
+from quire.train.subset import stream_of
 
 
 def batches_of(config: Fit, data: str, seed: int, running: Running) -> Stream:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from matplotlib.axes import Axes
 
-from train.plots.style import Key, Look, Size, tint
-from train.plots.text import name_ticks, write_plainly
-from train.plots.values import Floats, Values, finite, written
+from quire.train.plots.style import Key, Look, Size, tint
+from quire.train.plots.text import name_ticks, write_plainly
+from quire.train.plots.values import Floats, Values, finite, written
 
 _KEY: Key = (None, False)  # boxes are named at the axis, not by their colour
 _REACH = 1.5  # interquartile ranges that a whisker can be long

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from train.plots.style import BAND, Key, Look, Size
-from train.plots.text import ticks_at
-from train.plots.values import written
-from train.report.intervals import interval
+from quire.train.plots.style import BAND, Key, Look, Size
+from quire.train.plots.text import ticks_at
+from quire.train.plots.values import written
+from quire.train.report.intervals import interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,14 +16,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from train.plots.boxes import Boxes
-from train.plots.curves import Curves
-from train.plots.histogram import Histogram
-from train.plots.matrix import Matrix
-from train.plots.scatter import Scatter
-from train.plots.style import DENSITY, FAINT, INCH, STYLE, WIDTH, Key, Look, Size, looks_of
-from train.plots.text import LETTER, drawable, fitted
-from train.report.intervals import STATISTICS, csv_text, joined, statistics_of
+from quire.train.plots.boxes import Boxes
+from quire.train.plots.curves import Curves
+from quire.train.plots.histogram import Histogram
+from quire.train.plots.matrix import Matrix
+from quire.train.plots.scatter import Scatter
+from quire.train.plots.style import DENSITY, FAINT, INCH, STYLE, WIDTH, Key, Look, Size, looks_of
+from quire.train.plots.text import LETTER, drawable, fitted
+from quire.train.report.intervals import STATISTICS, csv_text, joined, statistics_of
 
 Panel: TypeAlias = Curves | Boxes | Scatter | Histogram | Matrix
 
@@ -58,8 +58,8 @@ def panels_csv(panels: Sequence[Panel]) -> str:
     """Everything that was measured, as a table whose headings depend on the kinds of the panels.
 
     Curves alone have a line for each x of each curve, with mean and intervals; `values` holds the
-    single seeds. Half-widths are those of `train.report.intervals`. A NaN stays NaN; where no seed
-    was run, n is 0 and the other fields are empty.
+    single seeds. Half-widths are those of `quire.train.report.intervals`. A NaN stays NaN; where no
+    seed was run, n is 0 and the other fields are empty.
 
     With panels of other kinds, every single number has a line of its own, as they come: `x` and `y`
     are what the axes show, empty for an axis without numbers of the data.

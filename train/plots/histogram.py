@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from train.plots.style import Key, Look, Size, tint
-from train.plots.text import round_ticks, ticks_among
-from train.plots.values import SAME, Floats, Values, finite, written
+from quire.train.plots.style import Key, Look, Size, tint
+from quire.train.plots.text import round_ticks, ticks_among
+from quire.train.plots.values import SAME, Floats, Values, finite, written
 
 _MOST = 60  # bars that are wide enough to see
 _DISTINCT = 20  # values that can have a bar each

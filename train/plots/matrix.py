@@ -10,9 +10,9 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from train.plots.style import COLOURS, INK, LINE, SMALL, Key, Look, Size
-from train.plots.text import LETTER, MINUS, cut, drawable, inches, name_ticks, write_plainly
-from train.plots.values import SAME, Floats, floats, written
+from quire.train.plots.style import COLOURS, INK, LINE, SMALL, Key, Look, Size
+from quire.train.plots.text import LETTER, MINUS, cut, drawable, inches, name_ticks, write_plainly
+from quire.train.plots.values import SAME, Floats, floats, written
 
 Cells: TypeAlias = Sequence[Sequence[float]] | NDArray[Any]  # (R, C)
 

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from train.plots.style import SMALL, TEXT, Key, Look, Size
-from train.plots.text import LETTER, drawable, round_ticks, write_plainly
-from train.plots.values import Floats, Values, floats, written
+from quire.train.plots.style import SMALL, TEXT, Key, Look, Size
+from quire.train.plots.text import LETTER, drawable, round_ticks, write_plainly
+from quire.train.plots.values import Floats, Values, floats, written
 
 _FEW, _MANY = 30, 3000  # points: up to few are drawn large, from many on small
 _SMALLEST = 0.42  # of the size of a marker

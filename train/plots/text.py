@@ -13,8 +13,8 @@ from matplotlib.axis import Axis, XAxis
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, ScalarFormatter
 
-from train.plots.style import SMALL
-from train.report.printable import NAME, printable
+from quire.train.plots.style import SMALL
+from quire.train.report.printable import NAME, printable
 
 LETTER = 0.075  # inches that a letter takes, in the mean
 MINUS = "\N{MINUS SIGN}"  # as matplotlib writes it

@@ -6,12 +6,12 @@ on disk.
 
 from pathlib import Path
 
-from train.networks.member import Group
-from train.networks.origin import described
-from train.networks.stored import Stored, group_path
-from train.networks.training import Training, batches_of, train_groups
-from train.pruning.run import Prune, read_plan
-from train.running import Report, Running, best_device
+from quire.train.networks.member import Group
+from quire.train.networks.origin import described
+from quire.train.networks.stored import Stored, group_path
+from quire.train.networks.training import Training, batches_of, train_groups
+from quire.train.pruning.run import Prune, read_plan
+from quire.train.running import Report, Running, best_device
 
 
 def train_prune(
@@ -28,7 +28,7 @@ def train_prune(
     Args:
         data: the bundle of images to train on: a folder, or an address.
         prunings: the bundle of prunings, which `quire build pruned` made for such images.
-        out: the run's folder (see `train.runs`).
+        out: the run's folder (see `quire.train.runs`).
         running: there is nothing to compile here.
         report: called with the steps of the optimizer that are done, and their number.
 

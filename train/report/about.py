@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.bundle import Bundle
-from artifacts.digest import sha256
-from artifacts.graph_table import GRAPHS, Cells, read_cells
-from artifacts.index import Index
-from artifacts.manifest import MANIFEST, NO_SOURCE, Manifest
-from train.report.cells import cells_of, severities
-from train.report.contact_sheet import class_names, contact_sheet
-from train.report.page import Picture, Section, Table, Value, picture
-from train.report.printable import NAME, printable
+from quire.artifacts.bundle import Bundle
+from quire.artifacts.digest import sha256
+from quire.artifacts.graph_table import GRAPHS, Cells, read_cells
+from quire.artifacts.index import Index
+from quire.artifacts.manifest import MANIFEST, NO_SOURCE, Manifest
+from quire.train.report.cells import cells_of, severities
+from quire.train.report.contact_sheet import class_names, contact_sheet
+from quire.train.report.page import Picture, Section, Table, Value, picture
+from quire.train.report.printable import NAME, printable
 
 _ROWS = 50  # of a table that could have thousands
 _LONGEST = 2_000  # characters of a list
@@ -181,9 +181,11 @@ def pictures(bundle: Bundle) -> tuple[Section, ...]:
 
 
 def _distributions(bundle: Bundle) -> Section:
-    from train.plots.figure import plot
-    from train.plots.style import WIDTH
-    from train.report.graph_figures import distributions  # these import matplotlib, which is slow
+    from quire.train.plots.figure import plot
+    from quire.train.plots.style import WIDTH
+    from quire.train.report.graph_figures import (
+        distributions,  # these import matplotlib, which is slow
+    )
 
     png = plot(distributions(bundle), columns=_FIGURE_COLUMNS)
     shown = Picture(png, WIDTH, "histograms of the graphs' properties")

@@ -5,8 +5,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.index import Index
-from train.report.printable import decoded
+from quire.artifacts.index import Index
+from quire.train.report.printable import decoded
 
 Cell: TypeAlias = tuple[str, float]  # corruption and severity; that of clean images is ("clean", 0)
 Rows: TypeAlias = NDArray[np.int64]

@@ -13,13 +13,13 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
-from artifacts.bundle import Bundle
-from artifacts.index import Index
-from builders.plan import cut
-from train.report.cells import CLEAN, Cells, Rows, cells_of, severities
-from train.report.printable import NAME, decoded, printable
-from train.report.sheet import Band, Line, Tile, draw
-from train.report.thumbnails import pictured, thumbnails
+from quire.artifacts.bundle import Bundle
+from quire.artifacts.index import Index
+from quire.builders.plan import cut
+from quire.train.report.cells import CLEAN, Cells, Rows, cells_of, severities
+from quire.train.report.printable import NAME, decoded, printable
+from quire.train.report.sheet import Band, Line, Tile, draw
+from quire.train.report.thumbnails import pictured, thumbnails
 
 _WIDTH = 960  # pixels of the pictures in a line of a plain bundle
 _TILE_WIDTH = 200  # of the pictures in a cell of a corrupted one

@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 from rich.cells import cell_len
 
-from train.report.intervals import STATISTICS, csv_text, interval, joined, statistics_of
-from train.report.page import Table
-from train.report.printable import printable
+from quire.train.report.intervals import STATISTICS, csv_text, interval, joined, statistics_of
+from quire.train.report.page import Table
+from quire.train.report.printable import printable
 
 Cell: TypeAlias = tuple[str, str]  # row and column
 Lines: TypeAlias = list[str]  # of one column of the text, all equally wide
@@ -84,8 +84,8 @@ def as_table(grid: Grid) -> Table:
 def as_csv(grid: Grid) -> str:
     """One line for each cell, in the order of the table, also for those that were not measured.
 
-    Half-widths are those of `train.report.intervals`; `values` holds the single seeds. Where there
-    is nothing a field is empty: a column of numbers stays one.
+    Half-widths are those of `quire.train.report.intervals`; `values` holds the single seeds. Where
+    there is nothing a field is empty: a column of numbers stays one.
     """
     heading = ("row", "column", *STATISTICS, "paper", "values")
     lines = [

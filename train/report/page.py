@@ -16,8 +16,8 @@ from typing import TypeAlias
 import jinja2
 from PIL import Image
 
-from artifacts.digest import whole_file
-from train.report.printable import printable
+from quire.artifacts.digest import whole_file
+from quire.train.report.printable import printable
 
 Value: TypeAlias = str | int | float  # numbers stand to the right
 

@@ -7,12 +7,12 @@ from rich import table
 from rich.console import Console
 from rich.text import Text
 
-from artifacts.bundle import open_bundle
-from artifacts.digest import whole_file
-from artifacts.errors import BundleError
-from train.report import about
-from train.report.contact_sheet import contact_sheet
-from train.report.page import Section, Table, shown, write_page
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import BundleError
+from quire.train.report import about
+from quire.train.report.contact_sheet import contact_sheet
+from quire.train.report.page import Section, Table, shown, write_page
 
 _ENDLESS = 1 << 16  # columns where the output is no terminal: nothing is wrapped
 

@@ -4,12 +4,12 @@ import io
 
 from PIL import Image, UnidentifiedImageError
 
-from artifacts.bundle import Bundle
-from artifacts.errors import BundleError
-from artifacts.index import Index
-from artifacts.masks import voc_palette
-from artifacts.members import IMAGES
-from train.report.printable import decoded, printable
+from quire.artifacts.bundle import Bundle
+from quire.artifacts.errors import BundleError
+from quire.artifacts.index import Index
+from quire.artifacts.masks import voc_palette
+from quire.artifacts.members import IMAGES
+from quire.train.report.printable import decoded, printable
 
 SMALL = 64  # pixels: what is smaller is enlarged by whole pixels, up to this
 LARGE = 160  # what is larger is reduced to this

@@ -16,15 +16,15 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from artifacts.digest import whole_file
-from artifacts.errors import RunError
-from loaders.augment import to_float
-from loaders.stream import Stream
-from models.sparse_batch import SparseNetworks
-from train.networks.member import Member
-from train.networks.stored import Stored
-from train.running import Report
-from train.runs import EVALUATIONS, NETWORKS, digest, write_record
+from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import RunError
+from quire.loaders.augment import to_float
+from quire.loaders.stream import Stream
+from quire.models.sparse_batch import SparseNetworks
+from quire.train.networks.member import Member
+from quire.train.networks.stored import Stored
+from quire.train.running import Report
+from quire.train.runs import EVALUATIONS, NETWORKS, digest, write_record
 
 SPARSE = "sparse"  # how the networks are asked, whatever method trained them
 

@@ -15,20 +15,20 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from artifacts.errors import RunError
-from models.sparse_batch import SparseNetworks
-from train.attacks.epsilon import EpsilonSearch, smallest_epsilons
-from train.attacks.evolution import Evolution
-from train.attacks.fgsm import fgsm
-from train.attacks.one_pixel import one_pixel
-from train.attacks.outcome import Outcome
-from train.networks.table import Column, as_lines
-from train.robustness.answers import SPARSE, Batch, Question, Record, answers, write_table
-from train.robustness.measure import COLUMNS as MEASURED
-from train.robustness.measure import Measured, classification, images_of, measured
-from train.robustness.networks import trained
-from train.running import Report, best_device
-from train.runs import EVALUATIONS, Run, digest, to_record
+from quire.artifacts.errors import RunError
+from quire.models.sparse_batch import SparseNetworks
+from quire.train.attacks.epsilon import EpsilonSearch, smallest_epsilons
+from quire.train.attacks.evolution import Evolution
+from quire.train.attacks.fgsm import fgsm
+from quire.train.attacks.one_pixel import one_pixel
+from quire.train.attacks.outcome import Outcome
+from quire.train.networks.table import Column, as_lines
+from quire.train.robustness.answers import SPARSE, Batch, Question, Record, answers, write_table
+from quire.train.robustness.measure import COLUMNS as MEASURED
+from quire.train.robustness.measure import Measured, classification, images_of, measured
+from quire.train.robustness.networks import trained
+from quire.train.running import Report, best_device
+from quire.train.runs import EVALUATIONS, Run, digest, to_record
 
 Kind: TypeAlias = Literal["fgsm", "epsilon", "one_pixel"]
 

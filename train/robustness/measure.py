@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loaders.stream import Stream
-from models.sparse_batch import SparseNetworks
-from train.fitting import check_same_kind
-from train.networks.member import Member
-from train.networks.table import Column, as_lines
-from train.robustness.answers import SPARSE, Batch, Question, Record, answers, write_table
-from train.robustness.networks import trained
-from train.running import Report, best_device
-from train.runs import Run
-from train.subset import stream_of
+from quire.loaders.stream import Stream
+from quire.models.sparse_batch import SparseNetworks
+from quire.train.fitting import check_same_kind
+from quire.train.networks.member import Member
+from quire.train.networks.table import Column, as_lines
+from quire.train.robustness.answers import SPARSE, Batch, Question, Record, answers, write_table
+from quire.train.robustness.networks import trained
+from quire.train.running import Report, best_device
+from quire.train.runs import Run
+from quire.train.subset import stream_of
 
 _PART = 512  # images that are classified at once
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
-from artifacts.errors import RunError
-from train.networks.member import Member
-from train.networks.stored import Stored, stored_groups
-from train.pruning.run import Prune, step_of
-from train.runs import Run, read_run
-from train.sparse.run import Sparse
+from quire.artifacts.errors import RunError
+from quire.train.networks.member import Member
+from quire.train.networks.stored import Stored, stored_groups
+from quire.train.pruning.run import Prune, step_of
+from quire.train.runs import Run, read_run
+from quire.train.sparse.run import Sparse
 
 
 @dataclass(frozen=True, slots=True)

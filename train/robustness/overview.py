@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from train.report.grid import Grid
-from train.robustness.attack import Attack, Attacked
-from train.robustness.measure import Measured
-from train.robustness.networks import Kind
+from quire.train.report.grid import Grid
+from quire.train.robustness.attack import Attack, Attacked
+from quire.train.robustness.measure import Measured
+from quire.train.robustness.networks import Kind
 
 
 @dataclass(frozen=True)

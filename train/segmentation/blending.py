@@ -3,8 +3,8 @@
 Images are (B, 3, H, W), uint8 or float, and masks (B, H, W) uint8 of ids, 255 where a pixel has no
 class; ids are never blended. Partners come from the batch: from that of one process, where several
 share an epoch. How two images are weighed is drawn from `Draws`, by the first one's sample, and is
-a whole number of `PARTS`; so a blend of bytes is exact, see `artifacts.blend`. Everything happens
-on the device of the images, and nothing waits for it. A batch has a sample at least.
+a whole number of `PARTS`; so a blend of bytes is exact, see `quire.artifacts.blend`. Everything
+happens on the device of the images, and nothing waits for it. A batch has a sample at least.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ import torch
 from scipy.special import betainc
 from torch import Tensor
 
-from artifacts.blend import BITS, PARTS
-from loaders.draws import Draws
+from quire.artifacts.blend import BITS, PARTS
+from quire.loaders.draws import Draws
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +156,7 @@ def cutmix(images: Tensor, masks: Tensor, *, draws: Draws, alpha: float = 1.0) -
 def blended(images: Tensor, others: Tensor, parts: Tensor) -> Tensor:
     """Some parts of each image and the rest of another. (B, ...) twice, (B,) int64 -> (B, ...).
 
-    Bytes become what `artifacts.blend.blended` makes of them.
+    Bytes become what `quire.artifacts.blend.blended` makes of them.
     """
     parts = parts.view(-1, *[1] * (images.ndim - 1))
     if images.is_floating_point():

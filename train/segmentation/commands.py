@@ -8,18 +8,18 @@ from typing import Annotated
 import torch
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
-from artifacts.errors import RunError
-from models.deeplab import num_parameters
-from train.classify.evaluate import Evaluate
-from train.metrics import read_metrics
-from train.report.grid import as_csv, as_text
-from train.running import Bar, Running
-from train.runs import read_run
-from train.segmentation.evaluate import class_grid, evaluate_segmentation, subset_grid
-from train.segmentation.measure import Measure
-from train.segmentation.run import Segment, build_model
-from train.segmentation.stages import Bundles
-from train.segmentation.training import train_segmentation
+from quire.artifacts.errors import RunError
+from quire.models.deeplab import num_parameters
+from quire.train.classify.evaluate import Evaluate
+from quire.train.metrics import read_metrics
+from quire.train.report.grid import as_csv, as_text
+from quire.train.running import Bar, Running
+from quire.train.runs import read_run
+from quire.train.segmentation.evaluate import class_grid, evaluate_segmentation, subset_grid
+from quire.train.segmentation.measure import Measure
+from quire.train.segmentation.run import Segment, build_model
+from quire.train.segmentation.stages import Bundles
+from quire.train.segmentation.training import train_segmentation
 
 
 def segment_command(bar: Bar) -> Callable[..., int]:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import RunError
-from artifacts.subset_table import SubsetTable, read_subsets
-from loaders.stream import Stream, stream
-from train.report.grid import Grid
-from train.running import Report
-from train.segmentation.measure import Measure, Measured, count
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import RunError
+from quire.artifacts.subset_table import SubsetTable, read_subsets
+from quire.loaders.stream import Stream, stream
+from quire.train.report.grid import Grid
+from quire.train.running import Report
+from quire.train.segmentation.measure import Measure, Measured, count
 
 ALL = "all"
 
@@ -42,7 +42,7 @@ def evaluate_segmentation(
         For "all" and every subset that is not empty, what each answer reaches.
 
     Raises:
-        RunError: see `train.segmentation.measure.count`; or the subsets are not of these scenes.
+        RunError: see `quire.train.segmentation.measure.count`; or the subsets are of other scenes.
         BundleError: a bundle is damaged.
     """
     how = how or Measure()

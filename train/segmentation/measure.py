@@ -18,20 +18,20 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 from torch import Tensor
 
-from artifacts.digest import whole_file
-from artifacts.errors import RunError
-from loaders.augment import to_float
-from loaders.crops import centre_crops, crop_images, crop_masks
-from loaders.stream import Stream
-from models.deeplab import DeepLab, upsampled
-from models.feature_binding import FeatureBinding
-from train.fitting import check_classes
-from train.running import Report, autocast, best_device
-from train.runs import EVALUATIONS, Run, digest, to_record, write_record
-from train.segmentation.iou import confusion, iou, mean_iou
-from train.segmentation.run import Model, Segment, trained
-from train.segmentation.scenes import check_ids, check_members
-from train.subset import stream_of
+from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import RunError
+from quire.loaders.augment import to_float
+from quire.loaders.crops import centre_crops, crop_images, crop_masks
+from quire.loaders.stream import Stream
+from quire.models.deeplab import DeepLab, upsampled
+from quire.models.feature_binding import FeatureBinding
+from quire.train.fitting import check_classes
+from quire.train.running import Report, autocast, best_device
+from quire.train.runs import EVALUATIONS, Run, digest, to_record, write_record
+from quire.train.segmentation.iou import confusion, iou, mean_iou
+from quire.train.segmentation.run import Model, Segment, trained
+from quire.train.segmentation.scenes import check_ids, check_members
+from quire.train.subset import stream_of
 
 ANSWERS = ("target", "bound", "phantom")  # in the order in which they are told
 _ROWS = "rows"

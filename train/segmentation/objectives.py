@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from models.binding_losses import (
+from quire.models.binding_losses import (
     DenoisingLoss,
     SeparationLoss,
     denoising_loss,
@@ -14,8 +14,8 @@ from models.binding_losses import (
     segmentation_loss,
     separation_loss,
 )
-from train.segmentation.blending import Blended
-from train.segmentation.run import Variant
+from quire.train.segmentation.blending import Blended
+from quire.train.segmentation.run import Variant
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from artifacts.errors import BundleError, RunError
-from artifacts.masks import voc_palette
-from loaders.stream import Stream, stream
-from train.fitting import check_classes
-from train.report.printable import printable
-from train.report.sheet import Band, Line, Tile, draw
-from train.running import Report, best_device
-from train.segmentation.measure import Predictor, centred, in_colour
-from train.segmentation.run import Answer, Segment, trained
-from train.segmentation.scenes import check_ids, check_members
-from train.subset import rows_of
+from quire.artifacts.errors import BundleError, RunError
+from quire.artifacts.masks import voc_palette
+from quire.loaders.stream import Stream, stream
+from quire.train.fitting import check_classes
+from quire.train.report.printable import printable
+from quire.train.report.sheet import Band, Line, Tile, draw
+from quire.train.running import Report, best_device
+from quire.train.segmentation.measure import Predictor, centred, in_colour
+from quire.train.segmentation.run import Answer, Segment, trained
+from quire.train.segmentation.scenes import check_ids, check_members
+from quire.train.subset import rows_of
 
 SIDE = 240  # pixels that a picture has at most on the sheet, by its longer side
 MOST = 100  # lines of a sheet

@@ -7,20 +7,20 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 
-from artifacts.errors import RunError
-from loaders.stream import Stream
-from models.deeplab import IMAGENET_MEAN, IMAGENET_STD, DeepLab, deeplab
-from models.feature_binding import FeatureBinding, feature_binding
-from train.checkpoint import load_weights
-from train.classify.run import lasting
-from train.fitting import class_names
-from train.pretrained import digest_of
-from train.running import Precision
-from train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import Stream
+from quire.models.deeplab import IMAGENET_MEAN, IMAGENET_STD, DeepLab, deeplab
+from quire.models.feature_binding import FeatureBinding, feature_binding
+from quire.train.checkpoint import load_weights
+from quire.train.classify.run import lasting
+from quire.train.fitting import class_names
+from quire.train.pretrained import digest_of
+from quire.train.running import Precision
+from quire.train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
 
 Trunk: TypeAlias = Literal["resnet50", "resnet101", "small"]
 Variant: TypeAlias = Literal["baseline", "mixup", "mixup-cm", "cutmix", "binding-cc", "binding-cm"]
-Answer: TypeAlias = Literal["target", "bound", "phantom"]  # see train.segmentation.measure
+Answer: TypeAlias = Literal["target", "bound", "phantom"]  # see quire.train.segmentation.measure
 Model: TypeAlias = DeepLab | FeatureBinding
 
 WEIGHTS = "weights"  # what a run's record calls the file that its trunk began with

@@ -3,9 +3,9 @@
 A scene has an image (`jpg`, `png` or `ppm`) and `mask.png`, and is of any size. A bundle of blends
 has images and masks of one size, that of the crops; `mask.png` is of the dominant scene and
 `phantom.png` of the other, and the column `parts` says how much of a blend is the dominant one, in
-parts of `artifacts.blend.PARTS`. Ids are below the number of classes, or 255 where a pixel has no
-class. Such a bundle may also store scenes and a table of how they are blended (recipe `segmix`,
-form `virtual`): then the blends are made as they are read, the same to the last bit.
+parts of `quire.artifacts.blend.PARTS`. Ids are below the number of classes, or 255 where a pixel
+has no class. Such a bundle may also store scenes and a table of how they are blended (recipe
+`segmix`, form `virtual`): then the blends are made as they are read, the same to the last bit.
 
 Both come as dicts of tensors on the device: image (b, 3, S, S) uint8, mask (b, S, S) uint8 and row
 (b,) int64, and of blends phantom (b, S, S) uint8 and parts (b,) int64. Whatever else yields such
@@ -21,19 +21,19 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from artifacts.blend import PARTS
-from artifacts.errors import RunError
-from artifacts.masks import VOID
-from artifacts.processors import processors
-from loaders.ahead import ToDevice, ahead
-from loaders.crops import crop_images, crop_masks, random_crops
-from loaders.draws import Draws
-from loaders.segmix import stream_pairs
-from loaders.stream import Stream
-from train.ranks import Ranks
-from train.running import Running
-from train.segmentation.run import Segment
-from train.subset import stream_of
+from quire.artifacts.blend import PARTS
+from quire.artifacts.errors import RunError
+from quire.artifacts.masks import VOID
+from quire.artifacts.processors import processors
+from quire.loaders.ahead import ToDevice, ahead
+from quire.loaders.crops import crop_images, crop_masks, random_crops
+from quire.loaders.draws import Draws
+from quire.loaders.segmix import stream_pairs
+from quire.loaders.stream import Stream
+from quire.train.ranks import Ranks
+from quire.train.running import Running
+from quire.train.segmentation.run import Segment
+from quire.train.subset import stream_of
 
 _DEPTH = 2  # batches that are cropped and copied ahead of their use
 _IMAGES = {"jpg", "png", "ppm"}

@@ -9,22 +9,22 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from artifacts.blend import PARTS
-from artifacts.bundle import open_bundle
-from artifacts.cooccurrence_table import read_cooccurrence
-from artifacts.digest import sha256
-from artifacts.errors import RunError
-from artifacts.manifest import MANIFEST
-from loaders.draws import Draws
-from train.classify.run import lasting
-from train.fitting import class_names
-from train.ranks import Ranks
-from train.running import Running, key
-from train.runs import MODEL, Run
-from train.segmentation.blending import Blended, blend_by_cooccurrence, cutmix, mixup
-from train.segmentation.objectives import OBJECTIVES, Objective, denoised
-from train.segmentation.run import CLEAN, COOCCURRENCE, SEPARATION, Segment, described
-from train.segmentation.scenes import Batch, SceneBatches, blends_of, scenes_of
+from quire.artifacts.blend import PARTS
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.cooccurrence_table import read_cooccurrence
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import RunError
+from quire.artifacts.manifest import MANIFEST
+from quire.loaders.draws import Draws
+from quire.train.classify.run import lasting
+from quire.train.fitting import class_names
+from quire.train.ranks import Ranks
+from quire.train.running import Running, key
+from quire.train.runs import MODEL, Run
+from quire.train.segmentation.blending import Blended, blend_by_cooccurrence, cutmix, mixup
+from quire.train.segmentation.objectives import OBJECTIVES, Objective, denoised
+from quire.train.segmentation.run import CLEAN, COOCCURRENCE, SEPARATION, Segment, described
+from quire.train.segmentation.scenes import Batch, SceneBatches, blends_of, scenes_of
 
 Blend: TypeAlias = Callable[[Batch, Draws], Blended]
 

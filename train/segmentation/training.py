@@ -15,17 +15,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from loaders.augment import to_float
-from loaders.draws import Draws
-from models.feature_binding import FeatureBinding
-from train import checkpoint, loop
-from train.pretrained import load_pretrained
-from train.ranks import Ranks, averaging, claimed, gathered, joined
-from train.running import Report, Running, autocast, key
-from train.segmentation.run import Model, Segment, build_model
-from train.segmentation.scenes import Batch, SceneBatches
-from train.segmentation.schedule import poly
-from train.segmentation.stages import Bundles, Stage, prepared
+from quire.loaders.augment import to_float
+from quire.loaders.draws import Draws
+from quire.models.feature_binding import FeatureBinding
+from quire.train import checkpoint, loop
+from quire.train.pretrained import load_pretrained
+from quire.train.ranks import Ranks, averaging, claimed, gathered, joined
+from quire.train.running import Report, Running, autocast, key
+from quire.train.segmentation.run import Model, Segment, build_model
+from quire.train.segmentation.scenes import Batch, SceneBatches
+from quire.train.segmentation.schedule import poly
+from quire.train.segmentation.stages import Bundles, Stage, prepared
 
 
 def train_segmentation(
@@ -43,7 +43,7 @@ def train_segmentation(
     Args:
         config: what to train.
         bundles: what to train on.
-        out: the run's folder (see `train.runs`).
+        out: the run's folder (see `quire.train.runs`).
         running: how to.
         report: called with the steps done and their number, of all stages.
 

@@ -6,12 +6,12 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from artifacts.errors import RunError
-from loaders.graphs import StoredGraph, load_graphs
-from models.sparse_batch import SparseNetworks
-from train.networks.fit import Fit
-from train.networks.member import Group, Initialisation, Member
-from train.networks.origin import Origin, origin_of
+from quire.artifacts.errors import RunError
+from quire.loaders.graphs import StoredGraph, load_graphs
+from quire.models.sparse_batch import SparseNetworks
+from quire.train.networks.fit import Fit
+from quire.train.networks.member import Group, Initialisation, Member
+from quire.train.networks.origin import Origin, origin_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ alone. So a network that is trained in another group, or alone, is the same but 
 
 from pathlib import Path
 
-from train.networks.member import Group
-from train.networks.origin import described
-from train.networks.training import Training, batches_of, train_groups
-from train.running import Report, Running, best_device
-from train.sparse.run import Sparse, groups_of, read_graphs
+from quire.train.networks.member import Group
+from quire.train.networks.origin import described
+from quire.train.networks.training import Training, batches_of, train_groups
+from quire.train.running import Report, Running, best_device
+from quire.train.sparse.run import Sparse, groups_of, read_graphs
 
 
 def train_sparse(
@@ -27,7 +27,7 @@ def train_sparse(
     Args:
         data: the bundle of images to train on: a folder, or an address.
         graphs: the bundle of graphs, which `quire build graphs` made for such images.
-        out: the run's folder (see `train.runs`).
+        out: the run's folder (see `quire.train.runs`).
         running: there is nothing to compile here.
         report: called with the steps done and their number, of all groups.
 

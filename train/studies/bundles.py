@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import RunError
-from artifacts.manifest import NO_SOURCE
-from builders.corrupted import Corrupted
-from builders.recipe import to_record
-from builders.run import build
-from builders.sources.catalogue import open_source
-from train.runs import digest
-from train.studies.study import Place, Scale
+from quire.artifacts.errors import RunError
+from quire.artifacts.manifest import NO_SOURCE
+from quire.builders.corrupted import Corrupted
+from quire.builders.recipe import to_record
+from quire.builders.run import build
+from quire.builders.sources.catalogue import open_source
+from quire.train.runs import digest
+from quire.train.studies.study import Place, Scale
 
 DIGITS = "digits:"  # embedded: what `smoke` reads in place of any dataset
 

@@ -2,28 +2,28 @@
 
 from collections.abc import Mapping
 
-from train.studies.cnn2graph import attention as cnn2graph_attention
-from train.studies.cnn2graph import figure4 as cnn2graph_figure4
-from train.studies.cnn2graph import table1 as cnn2graph_table1
-from train.studies.cnn2graph import table2 as cnn2graph_table2
-from train.studies.cnn2graph import table3 as cnn2graph_table3
-from train.studies.cnn2graph import table6 as cnn2graph_table6
-from train.studies.mbsg import severity as mbsg_severity
-from train.studies.mbsg import table1 as mbsg_table1
-from train.studies.mbsg import table2 as mbsg_table2
-from train.studies.mbsg import table3 as mbsg_table3
-from train.studies.segmix import figure5 as segmix_figure5
-from train.studies.segmix import table1 as segmix_table1
-from train.studies.segmix import table3 as segmix_table3
-from train.studies.segmix import table4 as segmix_table4
-from train.studies.segmix import table7 as segmix_table7
-from train.studies.segmix import table8 as segmix_table8
-from train.studies.segmix import table9 as segmix_table9
-from train.studies.segmix import table10 as segmix_table10
-from train.studies.snn import figures as snn_figures
-from train.studies.snn import table1 as snn_table1
-from train.studies.snn import table2 as snn_table2
-from train.studies.study import Study
+from quire.train.studies.cnn2graph import attention as cnn2graph_attention
+from quire.train.studies.cnn2graph import figure4 as cnn2graph_figure4
+from quire.train.studies.cnn2graph import table1 as cnn2graph_table1
+from quire.train.studies.cnn2graph import table2 as cnn2graph_table2
+from quire.train.studies.cnn2graph import table3 as cnn2graph_table3
+from quire.train.studies.cnn2graph import table6 as cnn2graph_table6
+from quire.train.studies.mbsg import severity as mbsg_severity
+from quire.train.studies.mbsg import table1 as mbsg_table1
+from quire.train.studies.mbsg import table2 as mbsg_table2
+from quire.train.studies.mbsg import table3 as mbsg_table3
+from quire.train.studies.segmix import figure5 as segmix_figure5
+from quire.train.studies.segmix import table1 as segmix_table1
+from quire.train.studies.segmix import table3 as segmix_table3
+from quire.train.studies.segmix import table4 as segmix_table4
+from quire.train.studies.segmix import table7 as segmix_table7
+from quire.train.studies.segmix import table8 as segmix_table8
+from quire.train.studies.segmix import table9 as segmix_table9
+from quire.train.studies.segmix import table10 as segmix_table10
+from quire.train.studies.snn import figures as snn_figures
+from quire.train.studies.snn import table1 as snn_table1
+from quire.train.studies.snn import table2 as snn_table2
+from quire.train.studies.study import Study
 
 STUDIES: Mapping[str, Study] = {
     "cnn2graph-table1": cnn2graph_table1.STUDY,

@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from train.classify.evaluate import Evaluate, Measured, evaluate
-from train.classify.run import Classify, recorded
-from train.classify.training import train
-from train.studies.bundles import Bundled, built
-from train.studies.study import Place
-from train.studies.trials import Attempt, Cell, Results, Trials
+from quire.train.classify.evaluate import Evaluate, Measured, evaluate
+from quire.train.classify.run import Classify, recorded
+from quire.train.classify.training import train
+from quire.train.studies.bundles import Bundled, built
+from quire.train.studies.study import Place
+from quire.train.studies.trials import Attempt, Cell, Results, Trials
 
 Accuracies: TypeAlias = Results[Measured]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A classifier of a study; see `train.studies.trials.Trial`."""
+    """A classifier of a study; see `quire.train.studies.trials.Trial`."""
 
     row: str
     column: str

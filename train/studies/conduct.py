@@ -9,13 +9,13 @@ NAME-SCALE/       table.csv (mean, intervals, and single seeds) and other tables
 
 from pathlib import Path
 
-from artifacts.digest import whole_file
-from train.plots.figure import panels_csv, plot
-from train.plots.style import WIDTH
-from train.report.grid import as_csv, as_table
-from train.report.intervals import csv_text
-from train.report.page import Picture, Section, picture, write_page
-from train.studies.study import Figure, Findings, Layout, Place, Scale, Study
+from quire.artifacts.digest import whole_file
+from quire.train.plots.figure import panels_csv, plot
+from quire.train.plots.style import WIDTH
+from quire.train.report.grid import as_csv, as_table
+from quire.train.report.intervals import csv_text
+from quire.train.report.page import Picture, Section, picture, write_page
+from quire.train.studies.study import Figure, Findings, Layout, Place, Scale, Study
 
 
 def conduct(
@@ -24,7 +24,7 @@ def conduct(
     """Carry out a study and write what came of it, also what there is on the way.
 
     Raises:
-        RunError: data is not at hand; or see `train.classify.training.train`.
+        RunError: data is not at hand; or see `quire.train.classify.training.train`.
         BundleError, BuildError, SourceError: a bundle or a source is not what it should be.
     """
     layout = Layout()

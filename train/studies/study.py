@@ -1,7 +1,7 @@
 """What a study is: the runs behind a table or a figure of a paper, and how to lay them out.
 
 A study is a small file. What it does to find its numbers is its own; what it shows, and how that
-is written, is the same for all (`train.studies.conduct`).
+is written, is the same for all (`quire.train.studies.conduct`).
 """
 
 import dataclasses
@@ -12,11 +12,11 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from PIL import Image
 
-from train.plots.figure import Panel
-from train.report.grid import Grid
-from train.report.page import Table
-from train.running import Report, Running
-from train.runs import digest
+from quire.train.plots.figure import Panel
+from quire.train.report.grid import Grid
+from quire.train.report.page import Table
+from quire.train.running import Report, Running
+from quire.train.runs import digest
 
 Scale: TypeAlias = Literal["smoke", "small", "full"]
 Say: TypeAlias = Callable[[str], None]
@@ -92,6 +92,6 @@ class Study(Protocol):
         is used again.
 
         Raises:
-            RunError: data is not at hand; or see `train.classify.training.train`.
+            RunError: data is not at hand; or see `quire.train.classify.training.train`.
             BundleError, BuildError, SourceError: a bundle or a source is not what it should be.
         """

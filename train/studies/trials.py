@@ -6,8 +6,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from train.studies.bundles import Bundled, built, missing, not_at_hand
-from train.studies.study import Findings, Layout, Line, Place, Scale
+from quire.train.studies.bundles import Bundled, built, missing, not_at_hand
+from quire.train.studies.study import Findings, Layout, Line, Place, Scale
 
 Cell: TypeAlias = tuple[str, str]  # row and column
 ONE_SEED: Mapping[Scale, int] = {"smoke": 1, "small": 1, "full": 1}
@@ -81,7 +81,7 @@ class Trials(Generic[T, M]):
     def carry_out(
         self, scale: Scale, place: Place, *, seeds: int | None = None
     ) -> Iterator[Findings]:
-        """See `train.studies.study.Study`.
+        """See `quire.train.studies.study.Study`.
 
         Trials whose dataset is not at hand are left out, and said to be. All trials have their
         first seed before any has its second, so a study that is stopped has a table to show.

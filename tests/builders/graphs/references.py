@@ -8,14 +8,14 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from builders.graphs.dag import Dag
-from builders.graphs.generators import (
+from quire.builders.graphs.dag import Dag
+from quire.builders.graphs.generators import (
     barabasi_albert,
     erdos_renyi,
     random_regular,
     watts_strogatz,
 )
-from builders.graphs.graph import Graph, undirected
+from quire.builders.graphs.graph import Graph, undirected
 
 
 def joined(size: int, *pairs: tuple[int, int]) -> Graph:

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.graphs import acyclic, traversal
-from builders.graphs.dag import Direction, directed
-from builders.graphs.generators import watts_strogatz
-from builders.graphs.graph import Graph, undirected
-from builders.graphs.traversal import Arcs, Indices, Sweep
+from quire.builders.graphs import acyclic, traversal
+from quire.builders.graphs.dag import Direction, directed
+from quire.builders.graphs.generators import watts_strogatz
+from quire.builders.graphs.graph import Graph, undirected
+from quire.builders.graphs.traversal import Arcs, Indices, Sweep
 from tests.builders.graphs.references import graphs, joined
 from tests.builders.graphs.test_dag import DIRECTIONS
 

@@ -10,8 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.graphs.dag import Dag, Direction, directed, layer_nodes, layers, masks, parameters
-from builders.graphs.graph import Graph, undirected
+from quire.builders.graphs.dag import (
+    Dag,
+    Direction,
+    directed,
+    layer_nodes,
+    layers,
+    masks,
+    parameters,
+)
+from quire.builders.graphs.graph import Graph, undirected
 from tests.builders.graphs.references import as_networkx, graphs, joined
 
 DIRECTIONS: tuple[Direction, ...] = ("down", "up")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from artifacts.errors import SourceError
-from builders.graphs.files import read_graph
-from builders.graphs.graph import Graph
+from quire.artifacts.errors import SourceError
+from quire.builders.graphs.files import read_graph
+from quire.builders.graphs.graph import Graph
 from tests.builders.graphs.references import as_networkx, graphs
 
 

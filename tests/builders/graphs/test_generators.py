@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifacts.errors import RecipeError
-from builders.graphs.dag import directed, parameters
-from builders.graphs.generators import (
+from quire.artifacts.errors import RecipeError
+from quire.builders.graphs.dag import directed, parameters
+from quire.builders.graphs.generators import (
     GENERATORS,
     barabasi_albert,
     erdos_renyi,
@@ -21,7 +21,7 @@ from builders.graphs.generators import (
     random_regular,
     watts_strogatz,
 )
-from builders.graphs.graph import Graph, checked_graph
+from quire.builders.graphs.graph import Graph, checked_graph
 from tests.builders.graphs.references import graphs
 
 EXAMPLES: dict[str, dict[str, float]] = {

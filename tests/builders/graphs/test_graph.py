@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.graphs.graph import checked_graph, undirected
+from quire.builders.graphs.graph import checked_graph, undirected
 
 
 @settings(deadline=None)

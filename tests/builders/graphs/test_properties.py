@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from builders.graphs.dag import Dag, Direction, directed
-from builders.graphs.generators import watts_strogatz
-from builders.graphs.graph import Graph
-from builders.graphs.properties import Properties, dag_properties, graph_properties
+from quire.builders.graphs.dag import Dag, Direction, directed
+from quire.builders.graphs.generators import watts_strogatz
+from quire.builders.graphs.graph import Graph
+from quire.builders.graphs.properties import Properties, dag_properties, graph_properties
 from tests.builders.graphs.references import as_igraph, as_networkx, graphs, joined
 from tests.builders.graphs.test_dag import DIRECTIONS, fully_connected, small_world_of_networkx
 

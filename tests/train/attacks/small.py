@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from models.sparse import SparseNetwork
-from models.sparse_batch import SparseNetworks
-from train.attacks.victims import Alone
+from quire.models.sparse import SparseNetwork
+from quire.models.sparse_batch import SparseNetworks
+from quire.train.attacks.victims import Alone
 
 
 class Linear(nn.Module):

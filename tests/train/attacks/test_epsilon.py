@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quire.train.attacks.epsilon import EpsilonSearch, smallest_epsilons
+from quire.train.attacks.victims import Alone
 from tests.train.attacks.small import Linear, linear, often, pictures, sparse
-from train.attacks.epsilon import EpsilonSearch, smallest_epsilons
-from train.attacks.victims import Alone
 
 GRID = [0.001 + 0.01 * index for index in range(100)]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from train.attacks.evolution import Evolution, best, partners, places
+from quire.train.attacks.evolution import Evolution, best, partners, places
 
 MNIST = (1, 28, 28)
 

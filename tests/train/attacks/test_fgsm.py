@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quire.train.attacks.epsilon import smallest_epsilons
+from quire.train.attacks.fgsm import fgsm, gradient_sign
+from quire.train.attacks.victims import Alone
 from tests.train.attacks.small import Linear, linear, moody, often, pictures, sparse
-from train.attacks.epsilon import smallest_epsilons
-from train.attacks.fgsm import fgsm, gradient_sign
-from train.attacks.victims import Alone
 
 
 def slow(network: nn.Module, image: Tensor, label: Tensor, epsilon: float) -> tuple[bool, Tensor]:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from loaders.draws import Draws
+from quire.loaders.draws import Draws
+from quire.train.attacks.evolution import Evolution
+from quire.train.attacks.one_pixel import Pixels, Shape, one_pixel, with_pixel
+from quire.train.attacks.victims import Alone
 from tests.train.attacks.small import Linear, linear, moody, often, pictures, sparse
-from train.attacks.evolution import Evolution
-from train.attacks.one_pixel import Pixels, Shape, one_pixel, with_pixel
-from train.attacks.victims import Alone
 
 STRONG = Evolution(population=200, generations=60)
 SHORT = Evolution(population=7, generations=5, seed=2)

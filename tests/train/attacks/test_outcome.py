@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.attacks.outcome import Outcome
+from quire.train.attacks.outcome import Outcome
 
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 64)), max_size=20)
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from quire.train.attacks.victims import Alone, confidence, evaluating, is_right, log_odds, logits_of
 from tests.train.attacks.small import linear, moody, pictures
-from train.attacks.victims import Alone, confidence, evaluating, is_right, log_odds, logits_of
 
 
 @settings(deadline=None, max_examples=60)

@@ -9,18 +9,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from artifacts.errors import BundleError, RunError
-from loaders.draws import Draws
-from loaders.stream import stream
+from quire.artifacts.errors import BundleError, RunError
+from quire.loaders.draws import Draws
+from quire.loaders.stream import stream
+from quire.train.classify.anchors import (
+    Anchors,
+    AnchorViews,
+    anchors_of,
+    read_anchors,
+    with_anchors,
+)
+from quire.train.classify.augmentation import augmented
+from quire.train.classify.run import described
+from quire.train.classify.training import Training, batches_of, train
+from quire.train.ranks import Ranks
+from quire.train.runs import Run, read_run
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import with_manifest
 from tests.train.learnable import PROXY, QUICK, RUNNING, anchor_bundle, learnable_bundle
-from train.classify.anchors import Anchors, AnchorViews, anchors_of, read_anchors, with_anchors
-from train.classify.augmentation import augmented
-from train.classify.run import described
-from train.classify.training import Training, batches_of, train
-from train.ranks import Ranks
-from train.runs import Run, read_run
 
 CPU = torch.device("cpu")
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from artifacts.errors import RunError
-from loaders.stream import stream
-from models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import stream
+from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
+from quire.train.classify.attention import analyse, attention_sums, separation
+from quire.train.classify.run import trained
+from quire.train.classify.training import train
 from tests.train.learnable import PROXY, QUICK, RUNNING, anchor_bundle, learnable_bundle
-from train.classify.attention import analyse, attention_sums, separation
-from train.classify.run import trained
-from train.classify.training import train
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from artifacts.errors import BundleError, RunError
-from loaders.stream import stream
-from models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
-from models.similarity_graph import GraphConfig
+from quire.artifacts.errors import BundleError, RunError
+from quire.loaders.stream import stream
+from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
+from quire.models.similarity_graph import GraphConfig
+from quire.train.classify.evaluate import Evaluate, Judge, Measured, evaluate
+from quire.train.classify.run import trained
+from quire.train.classify.training import train
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import with_manifest
 from tests.train.learnable import PROXY, QUICK, RARELY, anchor_bundle, learnable_bundle
-from train.classify.evaluate import Evaluate, Judge, Measured, evaluate
-from train.classify.run import trained
-from train.classify.training import train
 
 HEADS = {
     "linear": replace(QUICK, head="linear"),

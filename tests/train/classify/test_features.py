@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from artifacts.errors import BundleError, RunError
-from loaders.stream import stream
+from quire.artifacts.errors import BundleError, RunError
+from quire.loaders.stream import stream
+from quire.train.classify import features as module
+from quire.train.classify.features import features
+from quire.train.classify.run import trained
+from quire.train.classify.training import train
 from tests.bundles import image_bundle, random_images
 from tests.train.learnable import PROXY, QUICK, RUNNING, anchor_bundle, learnable_bundle
-from train.classify import features as module
-from train.classify.features import features
-from train.classify.run import trained
-from train.classify.training import train
 
 RUNS = {
     "linear": replace(QUICK, head="linear", precision="bfloat16"),

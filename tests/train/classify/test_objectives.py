@@ -10,9 +10,17 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from artifacts.errors import RunError
-from models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
-from models.cnn2graph_losses import LossConfig, LossWeights, losses
+from quire.artifacts.errors import RunError
+from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
+from quire.models.cnn2graph_losses import LossConfig, LossWeights, losses
+from quire.train.classify.anchors import AnchorViews, read_anchors
+from quire.train.classify.objectives import CrossEntropy, ProxyLosses, objective_of
+from quire.train.classify.run import Classify, build_model, described, trained
+from quire.train.classify.training import Training, batches_of, train
+from quire.train.metrics import read_metrics
+from quire.train.ranks import Ranks
+from quire.train.running import key
+from quire.train.runs import Run
 from tests.train.learnable import (
     LEARNING,
     PROXY,
@@ -24,14 +32,6 @@ from tests.train.learnable import (
     last_accuracy,
     learnable_bundle,
 )
-from train.classify.anchors import AnchorViews, read_anchors
-from train.classify.objectives import CrossEntropy, ProxyLosses, objective_of
-from train.classify.run import Classify, build_model, described, trained
-from train.classify.training import Training, batches_of, train
-from train.metrics import read_metrics
-from train.ranks import Ranks
-from train.running import key
-from train.runs import Run
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 TRIPLETS = ("at", "pt", "ap", "p")

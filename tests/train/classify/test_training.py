@@ -16,12 +16,17 @@ import torch
 from safetensors.torch import load_file
 
 import quire
-from artifacts.errors import RunError
-from loaders.augment import random_shift
-from loaders.draws import Draws
-from loaders.jitter import random_jitter
-from loaders.stream import stream
-from models.cnn2graph import CNN2GraphConfig
+from quire.artifacts.errors import RunError
+from quire.loaders.augment import random_shift
+from quire.loaders.draws import Draws
+from quire.loaders.jitter import random_jitter
+from quire.loaders.stream import stream
+from quire.models.cnn2graph import CNN2GraphConfig
+from quire.train.classify.augmentation import augmented
+from quire.train.classify.run import Classify, learning_rate, recorded, statistics, trained
+from quire.train.classify.training import train
+from quire.train.metrics import read_metrics
+from quire.train.running import Running
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import corrupted_bundle, with_manifest
 from tests.train.learnable import (
@@ -33,11 +38,6 @@ from tests.train.learnable import (
     last_accuracy,
     learnable_bundle,
 )
-from train.classify.augmentation import augmented
-from train.classify.run import Classify, learning_rate, recorded, statistics, trained
-from train.classify.training import train
-from train.metrics import read_metrics
-from train.running import Running
 
 TOTAL = 10  # steps of QUICK on 40 samples
 

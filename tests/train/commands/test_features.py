@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import quire
-from artifacts.bundle import open_bundle
-from artifacts.feature_table import read_features
-from train.classify.features import features
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.feature_table import read_features
+from quire.train.classify.features import features
 
 
 def status(*arguments: object) -> int:

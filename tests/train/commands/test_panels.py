@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 import quire
+from quire.train.runs import MODEL
+from quire.train.segmentation.measure import ANSWERS
 from tests.train.segmentation.small import cooccurrence, scenes
 from tests.train.segmentation.test_evaluate import VAL, opinionated
-from train.runs import MODEL
-from train.segmentation.measure import ANSWERS
 
 SMALL = ["--trunk", "small", "--crop", "40", "--batch-size", "6", "--epochs", "1"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from artifacts.errors import RunError
-from train.commands.study import files, named
+from quire.artifacts.errors import RunError
+from quire.train.commands.study import files, named
 
 
 def test_names_of_sources() -> None:

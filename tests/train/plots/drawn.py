@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from train.plots.figure import Panel, plot
+from quire.train.plots.figure import Panel, plot
 
 OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # as drawn
 BLUE, VERMILION = OKABE_ITO[:2]

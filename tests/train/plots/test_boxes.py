@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quire.train.plots.boxes import Boxes, box_of
+from quire.train.plots.style import tint
 from tests.train.plots.drawn import BLUE, above_legend, ink, mask, pixels, strokes
-from train.plots.boxes import Boxes, box_of
-from train.plots.style import tint
 
 FACE = tint(BLUE, 0.22)
 

@@ -17,6 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import stdtrit
 
+from quire.train.plots.curves import Curve, Curves
+from quire.train.plots.figure import panels_csv, plot
+from quire.train.plots.style import DENSITY, WIDTH
+from quire.train.report.intervals import interval
 from tests.train.plots.drawn import (
     BLUE,
     FAINT,
@@ -30,10 +34,6 @@ from tests.train.plots.drawn import (
     pixels,
 )
 from tests.train.report.test_page import HOSTILE
-from train.plots.curves import Curve, Curves
-from train.plots.figure import panels_csv, plot
-from train.plots.style import DENSITY, WIDTH
-from train.report.intervals import interval
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,8 +71,8 @@ def test_the_same_panels_give_the_same_bytes_in_any_process_and_leave_no_trace()
     with matplotlib.rc_context({"lines.linewidth": 9, "font.size": 30, "axes.facecolor": "red"}):
         assert plot(panels) == png
     code = (
-        "import hashlib, sys; from train.plots.curves import Curve, Curves; "
-        "from train.plots.figure import plot; "
+        "import hashlib, sys; from quire.train.plots.curves import Curve, Curves; "
+        "from quire.train.plots.figure import plot; "
         f"print(hashlib.sha256(plot({panels!r})).hexdigest(), 'matplotlib.pyplot' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1"}

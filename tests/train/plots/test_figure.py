@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quire.train.plots.boxes import Boxes
+from quire.train.plots.curves import Curve, Curves
+from quire.train.plots.figure import Panel, panels_csv, plot
+from quire.train.plots.histogram import Histogram
+from quire.train.plots.matrix import Matrix
+from quire.train.plots.scatter import Scatter
+from quire.train.plots.style import DENSITY, WIDTH, tint
 from tests.train.plots.drawn import BLUE, FAINT, GRID, VERMILION, above_legend, mask, pixels
 from tests.train.report.test_page import HOSTILE
-from train.plots.boxes import Boxes
-from train.plots.curves import Curve, Curves
-from train.plots.figure import Panel, panels_csv, plot
-from train.plots.histogram import Histogram
-from train.plots.matrix import Matrix
-from train.plots.scatter import Scatter
-from train.plots.style import DENSITY, WIDTH, tint
 
 ROOT = Path(__file__).parents[3]
 

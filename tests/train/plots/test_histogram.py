@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quire.train.plots.histogram import Histogram, apart, edges_of
+from quire.train.plots.style import tint
 from tests.train.plots.drawn import BLUE, VERMILION, above_legend, mask, pixels, strokes
-from train.plots.histogram import Histogram, apart, edges_of
-from train.plots.style import tint
 
 FULL = tint(BLUE, 0.8)
 NUMBERS = st.floats(-1e100, 1e100) | st.integers(-(10**18), 10**18).map(float)

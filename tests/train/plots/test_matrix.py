@@ -8,8 +8,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
+from quire.train.plots.matrix import Matrix, numbers_of
 from tests.train.plots.drawn import BLUE, VERMILION, ink, mask, pixels
-from train.plots.matrix import Matrix, numbers_of
 
 MIDDLE, DARK, UNKNOWN = "#8fc3e2", "#00263f", "#c9c9ce"
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from quire.train.plots.scatter import Scatter
+from quire.train.plots.style import tint
+from quire.train.plots.values import Values
 from tests.train.plots.drawn import BLUE, VERMILION, above_legend, ink, mask, pixels
-from train.plots.scatter import Scatter
-from train.plots.style import tint
-from train.plots.values import Values
 
 SOLID = tint(BLUE, 0.85)  # a point of few
 

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from train.plots.style import SMALL, STYLE
-from train.plots.text import inches, name_ticks, round_ticks, ticks_among
+from quire.train.plots.style import SMALL, STYLE
+from quire.train.plots.text import inches, name_ticks, round_ticks, ticks_among
 
 DPI = 200
 

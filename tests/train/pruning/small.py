@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from builders.pruned import Pruned
+from quire.builders.pruned import Pruned
+from quire.train.pruning.run import Prune
+from quire.train.pruning.training import train_prune
+from quire.train.running import Running
 from tests.graph_bundles import graph_bundle
 from tests.train.learnable import learnable_bundle
-from train.pruning.run import Prune
-from train.pruning.training import train_prune
-from train.running import Running
 
 LAYERS = (6, 7, 5)
 RECIPE = Pruned(layers=LAYERS, inputs=64, outputs=10, alpha=0.55, steps=3, prunings=3)

@@ -14,21 +14,21 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from artifacts.errors import BundleError, RunError
-from loaders.graphs import load_prunings
-from models.sparse_batch import SparseNetworks
+from quire.artifacts.errors import BundleError, RunError
+from quire.loaders.graphs import load_prunings
+from quire.models.sparse_batch import SparseNetworks
+from quire.train.metrics import read_metrics
+from quire.train.networks.member import Group
+from quire.train.networks.stored import opened
+from quire.train.networks.training import Training, batches_of
+from quire.train.pruning.run import Prune, read_plan
+from quire.train.pruning.training import train_prune
+from quire.train.robustness.networks import trained
 from tests.graph_bundles import SMALL, graph_bundle
 from tests.train.learnable import learnable_bundle
 from tests.train.pruning import small
 from tests.train.pruning.small import LAYERS, QUICK, RECIPE, RUNNING, TOTAL
 from tests.train.sparse.small import Stop, stopping_at
-from train.metrics import read_metrics
-from train.networks.member import Group
-from train.networks.stored import opened
-from train.networks.training import Training, batches_of
-from train.pruning.run import Prune, read_plan
-from train.pruning.training import train_prune
-from train.robustness.networks import trained
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from artifacts.bundle import open_bundle
-from artifacts.index import Index
-from artifacts.shards import Rows
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.index import Index
+from quire.artifacts.shards import Rows
+from quire.train.report.cells import cells_of, severities
 from tests.bundles import image_bundle, random_images
-from train.report.cells import cells_of, severities
 
 NAMES = st.sampled_from(["fog", "clean", "snow"])
 

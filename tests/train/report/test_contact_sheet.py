@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from artifacts.bundle import Bundle, open_bundle
-from artifacts.errors import BundleError
-from artifacts.members import raw_images
+from quire.artifacts.bundle import Bundle, open_bundle
+from quire.artifacts.errors import BundleError
+from quire.artifacts.members import raw_images
+from quire.train.report.cells import Cell
+from quire.train.report.contact_sheet import class_names, contact_sheet, layout
 from tests.bundles import image_bundle, random_images, write_bundle
 from tests.train.corrupted import CELLS, corrupted_bundle, with_manifest
-from train.report.cells import Cell
-from train.report.contact_sheet import class_names, contact_sheet, layout
 
 Pixels = NDArray[np.uint8]
 

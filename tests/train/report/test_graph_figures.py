@@ -7,13 +7,13 @@ import h5py
 import numpy as np
 import pytest
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import BundleError
-from artifacts.graph_table import GRAPHS, read_graphs
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BundleError
+from quire.artifacts.graph_table import GRAPHS, read_graphs
+from quire.train.plots.histogram import Histogram
+from quire.train.report.graph_figures import distributions
 from tests.bundles import write_bundle
 from tests.graph_bundles import graph_bundle, with_table
-from train.plots.histogram import Histogram
-from train.report.graph_figures import distributions
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from scipy.special import stdtrit
 
+from quire.train.report.grid import Grid, as_csv, as_table, as_text, note
+from quire.train.report.intervals import interval
+from quire.train.report.page import Section, page, write_page
+from quire.train.report.printable import printable
 from tests.train.report.test_page import HOSTILE, Parsed
-from train.report.grid import Grid, as_csv, as_table, as_text, note
-from train.report.intervals import interval
-from train.report.page import Section, page, write_page
-from train.report.printable import printable
 
 NAMES = st.lists(st.text(max_size=8), min_size=1, max_size=4, unique=True).map(tuple)
 FLOATS = st.floats(-1e6, 1e6)

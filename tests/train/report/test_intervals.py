@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.report.intervals import STATISTICS, Interval, csv_text, interval, joined, statistics_of
+from quire.train.report.intervals import (
+    STATISTICS,
+    Interval,
+    csv_text,
+    interval,
+    joined,
+    statistics_of,
+)
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=8)
 QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 11: 2.228, 31: 2.042}  # any t table

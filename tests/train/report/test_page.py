@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from train.report.page import Picture, Section, Table, page, picture, shown, write_page
-from train.report.printable import printable
+from quire.train.report.page import Picture, Section, Table, page, picture, shown, write_page
+from quire.train.report.printable import printable
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from train.report.printable import decoded, printable
+from quire.train.report.printable import decoded, printable
 
 
 @given(st.text(st.characters(categories=None)))

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import BundleError
-from artifacts.manifest import MANIFEST, LeftOut
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BundleError
+from quire.artifacts.manifest import MANIFEST, LeftOut
+from quire.train.plots.figure import plot
+from quire.train.report.contact_sheet import contact_sheet
+from quire.train.report.graph_figures import distributions
+from quire.train.report.show import show
 from tests.bundles import image_bundle, random_images, write_bundle
 from tests.graph_bundles import graph_bundle, with_table
 from tests.train.corrupted import CELLS, corrupted_bundle, with_manifest
 from tests.train.report.test_page import HOSTILE, Parsed
-from train.plots.figure import plot
-from train.report.contact_sheet import contact_sheet
-from train.report.graph_figures import distributions
-from train.report.show import show
 
 ROOT = Path(__file__).parents[3]
 
@@ -226,7 +226,7 @@ def test_a_hostile_table_of_graphs_has_a_page(tmp_path: Path) -> None:
 def test_the_terminal_waits_for_no_plots(options: str, tmp_path: Path) -> None:
     graph_bundle(tmp_path / "b")
     code = (
-        "import sys; from pathlib import Path; from train.report.show import show; "
+        "import sys; from pathlib import Path; from quire.train.report.show import show; "
         f"folder = Path({str(tmp_path)!r}); show(folder / 'b'{options}); "
         "print('matplotlib' in sys.modules, 'torch' in sys.modules)"
     )

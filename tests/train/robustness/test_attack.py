@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 import torch
 
-from artifacts.errors import RunError
-from loaders.stream import stream
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import stream
+from quire.train.attacks.epsilon import smallest_epsilons
+from quire.train.attacks.fgsm import fgsm
+from quire.train.attacks.one_pixel import one_pixel
+from quire.train.attacks.victims import Alone
+from quire.train.robustness.attack import Attack, Counts, attack
+from quire.train.robustness.measure import measure
+from quire.train.robustness.networks import trained
+from quire.train.sparse.training import train_sparse
+from quire.train.subset import rows_of
 from tests.train.sparse.small import ATTACK, QUICK, Stop, trained_run
-from train.attacks.epsilon import smallest_epsilons
-from train.attacks.fgsm import fgsm
-from train.attacks.one_pixel import one_pixel
-from train.attacks.victims import Alone
-from train.robustness.attack import Attack, Counts, attack
-from train.robustness.measure import measure
-from train.robustness.networks import trained
-from train.sparse.training import train_sparse
-from train.subset import rows_of
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from artifacts.errors import BundleError, RunError
-from loaders.stream import stream
+from quire.artifacts.errors import BundleError, RunError
+from quire.loaders.stream import stream
+from quire.train.robustness.measure import confusions, macro_f1, measure
+from quire.train.robustness.networks import trained
+from quire.train.sparse.training import train_sparse
 from tests.train.corrupted import with_manifest
 from tests.train.learnable import learnable_bundle
 from tests.train.sparse.small import QUICK, RUNNING, Stop, stopping_at, trained_run
-from train.robustness.measure import confusions, macro_f1, measure
-from train.robustness.networks import trained
-from train.sparse.training import train_sparse
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from artifacts.errors import RunError
-from loaders.stream import stream
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import stream
+from quire.train.attacks.fgsm import fgsm
+from quire.train.attacks.victims import Alone
+from quire.train.robustness.attack import attack
+from quire.train.robustness.measure import measure
+from quire.train.robustness.networks import KINDS, trained
+from quire.train.robustness.overview import attacked_grid, measured_grid
 from tests.train.pruning.small import QUICK, trained_run
 from tests.train.sparse.small import ATTACK
-from train.attacks.fgsm import fgsm
-from train.attacks.victims import Alone
-from train.robustness.attack import attack
-from train.robustness.measure import measure
-from train.robustness.networks import KINDS, trained
-from train.robustness.overview import attacked_grid, measured_grid
 
 
 @pytest.fixture(scope="module")

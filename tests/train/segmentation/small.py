@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from artifacts.blend import PARTS, blended
-from artifacts.bundle import open_bundle
-from artifacts.masks import mask_file
-from artifacts.members import raw_images
-from builders.cooccurrence import Cooccurrence
-from builders.run import build
-from builders.scenes import Scenes
-from builders.sources.shapes import Shapes
-from builders.subsets import Subsets
-from loaders.draws import Draws
+from quire.artifacts.blend import PARTS, blended
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.masks import mask_file
+from quire.artifacts.members import raw_images
+from quire.builders.cooccurrence import Cooccurrence
+from quire.builders.run import build
+from quire.builders.scenes import Scenes
+from quire.builders.sources.shapes import Shapes
+from quire.builders.subsets import Subsets
+from quire.loaders.draws import Draws
+from quire.train.ranks import Ranks
+from quire.train.running import Running
+from quire.train.segmentation.run import Segment
+from quire.train.segmentation.scenes import Batch
+from quire.train.segmentation.stages import Bundles, prepared
 from tests.bundles import write_bundle
 from tests.train.corrupted import with_manifest
-from train.ranks import Ranks
-from train.running import Running
-from train.segmentation.run import Segment
-from train.segmentation.scenes import Batch
-from train.segmentation.stages import Bundles, prepared
 
 SIDE = 40
 SHAPES = Shapes("train", 20, (48, 40))

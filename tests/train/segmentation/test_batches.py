@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from artifacts.blend import PARTS
-from artifacts.bundle import open_bundle
-from artifacts.cooccurrence_table import read_cooccurrence
-from loaders.draws import Draws
-from loaders.stream import stream
+from quire.artifacts.blend import PARTS
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.cooccurrence_table import read_cooccurrence
+from quire.loaders.draws import Draws
+from quire.loaders.stream import stream
+from quire.train.segmentation.blending import beta_parts, classes_present
+from quire.train.segmentation.stages import Bundles
 from tests.train.segmentation.small import (
     SHAPES,
     SIDE,
@@ -17,8 +19,6 @@ from tests.train.segmentation.small import (
     bundles,
     of,
 )
-from train.segmentation.blending import beta_parts, classes_present
-from train.segmentation.stages import Bundles
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from artifacts.blend import PARTS
-from artifacts.blend import blended as blended_bytes
-from loaders.draws import Draws
-from train.segmentation.blending import (
+from quire.artifacts.blend import PARTS
+from quire.artifacts.blend import blended as blended_bytes
+from quire.loaders.draws import Draws
+from quire.train.segmentation.blending import (
     Blended,
     beta_parts,
     blend_by_cooccurrence,

@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import BundleError, RunError
-from artifacts.masks import voc_palette
-from artifacts.subset_table import read_subsets
-from models.deeplab import upsampled
-from models.feature_binding import Scores
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BundleError, RunError
+from quire.artifacts.masks import voc_palette
+from quire.artifacts.subset_table import read_subsets
+from quire.models.deeplab import upsampled
+from quire.models.feature_binding import Scores
+from quire.train.checkpoint import save_weights
+from quire.train.classify.training import train
+from quire.train.runs import EVALUATIONS, MODEL
+from quire.train.segmentation.evaluate import ALL, class_grid, evaluate_segmentation, subset_grid
+from quire.train.segmentation.measure import Measure, Measured, count
+from quire.train.segmentation.panels import picture_panels, scene_panels
+from quire.train.segmentation.run import SEPARATION, trained
+from quire.train.segmentation.training import train_segmentation
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import with_manifest
 from tests.train.learnable import QUICK as CLASSIFY
 from tests.train.learnable import learnable_bundle
 from tests.train.segmentation.small import QUICK, RUNNING, SHAPES, SIDE, bundles, scenes, subsets
-from train.checkpoint import save_weights
-from train.classify.training import train
-from train.runs import EVALUATIONS, MODEL
-from train.segmentation.evaluate import ALL, class_grid, evaluate_segmentation, subset_grid
-from train.segmentation.measure import Measure, Measured, count
-from train.segmentation.panels import picture_panels, scene_panels
-from train.segmentation.run import SEPARATION, trained
-from train.segmentation.training import train_segmentation
 
 VAL = replace(SHAPES, split="val", length=9, size=(46, 36))  # padded above, cut at the sides
 CLASSES = 21

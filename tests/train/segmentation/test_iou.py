@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from train.segmentation.iou import confusion, iou, mean_iou
+from quire.train.segmentation.iou import confusion, iou, mean_iou
 
 C, VOID = 5, 255
 

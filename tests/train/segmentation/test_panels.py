@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import BundleError, RunError
-from artifacts.masks import mask_file, voc_palette
-from models.deeplab import upsampled
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BundleError, RunError
+from quire.artifacts.masks import mask_file, voc_palette
+from quire.models.deeplab import upsampled
+from quire.train.report.sheet import drawable
+from quire.train.running import Running
+from quire.train.runs import MODEL
+from quire.train.segmentation.measure import ANSWERS, Measure, count
+from quire.train.segmentation.panels import MOST, picture_panels, scene_panels, some_keys
+from quire.train.segmentation.run import Answer, Variant, trained
+from quire.train.segmentation.stages import Bundles
+from quire.train.segmentation.training import train_segmentation
 from tests.bundles import image_bundle, random_images, write_bundle
 from tests.hostile_tables import with_table
 from tests.train.corrupted import with_manifest
 from tests.train.segmentation.small import QUICK, SIDE, cooccurrence, of, scenes
 from tests.train.segmentation.test_evaluate import VAL, opinionated
-from train.report.sheet import drawable
-from train.running import Running
-from train.runs import MODEL
-from train.segmentation.measure import ANSWERS, Measure, count
-from train.segmentation.panels import MOST, picture_panels, scene_panels, some_keys
-from train.segmentation.run import Answer, Variant, trained
-from train.segmentation.stages import Bundles
-from train.segmentation.training import train_segmentation
 
 KEYS = [VAL.ids[5], VAL.ids[0], VAL.ids[2]]
 ROWS = [5, 0, 2]

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from artifacts.blend import PARTS
-from artifacts.bundle import open_bundle
-from artifacts.errors import BundleError, RunError
-from artifacts.masks import mask_file
-from artifacts.members import raw_images
+from quire.artifacts.blend import PARTS
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import BundleError, RunError
+from quire.artifacts.masks import mask_file
+from quire.artifacts.members import raw_images
+from quire.train.ranks import Ranks
+from quire.train.segmentation.run import Segment
+from quire.train.segmentation.stages import Bundles, prepared
+from quire.train.segmentation.training import train_segmentation
 from tests.bundles import image_bundle, random_images, write_bundle
 from tests.train.corrupted import with_manifest
 from tests.train.segmentation.small import (
@@ -24,10 +28,6 @@ from tests.train.segmentation.small import (
     bundles,
     of,
 )
-from train.ranks import Ranks
-from train.segmentation.run import Segment
-from train.segmentation.stages import Bundles, prepared
-from train.segmentation.training import train_segmentation
 
 
 @pytest.fixture(scope="module")

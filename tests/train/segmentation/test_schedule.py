@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from train.segmentation.schedule import poly
+from quire.train.segmentation.schedule import poly
 
 
 def test_it_falls_from_the_start_to_nothing_without_a_step_up() -> None:

@@ -6,13 +6,13 @@ from typing import Literal
 
 import pytest
 
-from artifacts.errors import RunError
-from builders.run import build
-from builders.segmix import SegMix
+from quire.artifacts.errors import RunError
+from quire.builders.run import build
+from quire.builders.segmix import SegMix
+from quire.train.metrics import read_metrics
+from quire.train.segmentation.stages import Bundles
+from quire.train.segmentation.training import train_segmentation
 from tests.train.segmentation.small import QUICK, RUNNING, SHAPES, SIDE, scenes
-from train.metrics import read_metrics
-from train.segmentation.stages import Bundles
-from train.segmentation.training import train_segmentation
 
 CONFIG = replace(QUICK, variant="binding-cc", epochs=1)
 

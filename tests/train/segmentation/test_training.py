@@ -11,10 +11,17 @@ import torch
 from safetensors.torch import load_file
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from artifacts.errors import BundleError, RunError
-from loaders.stream import stream
-from models.deeplab import ResNetTrunk
-from models.feature_binding import FeatureBinding
+from quire.artifacts.errors import BundleError, RunError
+from quire.loaders.stream import stream
+from quire.models.deeplab import ResNetTrunk
+from quire.models.feature_binding import FeatureBinding
+from quire.train.metrics import read_metrics
+from quire.train.pretrained import load_pretrained
+from quire.train.segmentation.measure import count
+from quire.train.segmentation.panels import scene_panels
+from quire.train.segmentation.run import Segment, build_model, trained
+from quire.train.segmentation.stages import Bundles, prepared
+from quire.train.segmentation.training import Training, train_segmentation
 from tests.train.segmentation.small import (
     ALONE,
     QUICK,
@@ -25,13 +32,6 @@ from tests.train.segmentation.small import (
     of,
     scenes,
 )
-from train.metrics import read_metrics
-from train.pretrained import load_pretrained
-from train.segmentation.measure import count
-from train.segmentation.panels import scene_panels
-from train.segmentation.run import Segment, build_model, trained
-from train.segmentation.stages import Bundles, prepared
-from train.segmentation.training import Training, train_segmentation
 
 RARE = replace(RUNNING, checkpoint_seconds=1e9)
 STEPS = 3  # of an epoch of 20 scenes in batches of 6

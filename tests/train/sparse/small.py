@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from builders.random_graphs import Graphs
+from quire.builders.random_graphs import Graphs
+from quire.train.robustness.attack import Attack
+from quire.train.running import Running
+from quire.train.sparse.run import Sparse
+from quire.train.sparse.training import train_sparse
 from tests.graph_bundles import graph_bundle
 from tests.train.learnable import learnable_bundle
-from train.robustness.attack import Attack
-from train.running import Running
-from train.sparse.run import Sparse
-from train.sparse.training import train_sparse
 
 GRAPHS = Graphs(
     sizes=(12, 16), nei=(1, 2), p=(0.5,), inputs=64, least=200, most=2_000, graphs=3, seed=1

@@ -16,22 +16,22 @@ import torch
 from safetensors.torch import load_file
 
 import quire
-from artifacts.digest import sha256
-from artifacts.errors import BundleError, RunError
-from loaders.graphs import load_graphs
-from loaders.stream import stream
-from models.sparse import SparseNetwork
-from models.sparse_batch import SparseNetworks
-from models.sparse_init import INITIALISATIONS
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import BundleError, RunError
+from quire.loaders.graphs import load_graphs
+from quire.loaders.stream import stream
+from quire.models.sparse import SparseNetwork
+from quire.models.sparse_batch import SparseNetworks
+from quire.models.sparse_init import INITIALISATIONS
+from quire.train.metrics import read_metrics
+from quire.train.robustness.networks import trained
+from quire.train.running import key
+from quire.train.runs import read_run
+from quire.train.sparse.run import Sparse
+from quire.train.sparse.training import train_sparse
 from tests.graph_bundles import graph_bundle, with_table
 from tests.train.learnable import RARELY, epoch_losses, learnable_bundle
 from tests.train.sparse.small import GRAPHS, QUICK, RUNNING, STEPS, Stop, bundles, stopping_at
-from train.metrics import read_metrics
-from train.robustness.networks import trained
-from train.running import key
-from train.runs import read_run
-from train.sparse.run import Sparse
-from train.sparse.training import train_sparse
 
 TIMES = {"seconds", "images_per_second", "data_wait"}
 
@@ -374,7 +374,7 @@ def test_a_hostile_checkpoint_runs_nothing(place: Path, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_other_graphs_is_refused(place: Path, tmp_path: Path) -> None:
-    from train.checkpoint import save_weights
+    from quire.train.checkpoint import save_weights
 
     run = tmp_path / "run"
     with pytest.raises(Stop):

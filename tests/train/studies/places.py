@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from train.running import Running
-from train.studies.study import Place
+from quire.train.running import Running
+from quire.train.studies.study import Place
 
 QUIET = Running(tensorboard=False, checkpoint_seconds=1e9)
 

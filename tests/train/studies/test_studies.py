@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 import quire
-from artifacts.errors import RunError
+from quire.artifacts.errors import RunError
+from quire.train.report.grid import Grid
+from quire.train.report.page import shown
+from quire.train.studies.bundles import missing
+from quire.train.studies.catalogue import STUDIES
+from quire.train.studies.classifiers import Classifier, Classifiers
+from quire.train.studies.conduct import conduct
+from quire.train.studies.study import Layout, Scale
+from quire.train.studies.trials import Trials
 from tests.train.studies.places import place_in, rows_of
-from train.report.grid import Grid
-from train.report.page import shown
-from train.studies.bundles import missing
-from train.studies.catalogue import STUDIES
-from train.studies.classifiers import Classifier, Classifiers
-from train.studies.conduct import conduct
-from train.studies.study import Layout, Scale
-from train.studies.trials import Trials
 
 ROOT = Path(__file__).parents[3]
 TRIALS: dict[str, Classifiers] = {

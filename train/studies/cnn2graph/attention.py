@@ -10,15 +10,15 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-from models.cnn2graph import CNN2GraphConfig
-from train.classify.attention import analyse
-from train.plots.matrix import Matrix
-from train.report.grid import Grid
-from train.runs import read_run
-from train.studies.classifiers import Accuracies, Classifier
-from train.studies.cnn2graph.setting import AUTHORS, KINDS, TRANSFORMER, notes, trial
-from train.studies.study import Figure, Layout, Scale
-from train.studies.trials import ONE_SEED, Trials
+from quire.models.cnn2graph import CNN2GraphConfig
+from quire.train.classify.attention import analyse
+from quire.train.plots.matrix import Matrix
+from quire.train.report.grid import Grid
+from quire.train.runs import read_run
+from quire.train.studies.classifiers import Accuracies, Classifier
+from quire.train.studies.cnn2graph.setting import AUTHORS, KINDS, TRANSFORMER, notes, trial
+from quire.train.studies.study import Figure, Layout, Scale
+from quire.train.studies.trials import ONE_SEED, Trials
 
 Side: TypeAlias = Literal["proxies", "anchors"]
 

@@ -11,18 +11,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.cnn2graph import CNN2GraphConfig
-from models.cnn2graph_losses import LossWeights
-from train.classify.attention import Analysis, analyse
-from train.metrics import read_metrics
-from train.plots.curves import Curve, Curves
-from train.plots.scatter import Scatter
-from train.report.grid import Grid
-from train.runs import read_run
-from train.studies.classifiers import Accuracies, Classifier, accuracy
-from train.studies.cnn2graph.setting import AUTHORS, notes, setting, trial
-from train.studies.study import Figure, Layout, Scale
-from train.studies.trials import ONE_SEED, Trials
+from quire.models.cnn2graph import CNN2GraphConfig
+from quire.models.cnn2graph_losses import LossWeights
+from quire.train.classify.attention import Analysis, analyse
+from quire.train.metrics import read_metrics
+from quire.train.plots.curves import Curve, Curves
+from quire.train.plots.scatter import Scatter
+from quire.train.report.grid import Grid
+from quire.train.runs import read_run
+from quire.train.studies.classifiers import Accuracies, Classifier, accuracy
+from quire.train.studies.cnn2graph.setting import AUTHORS, notes, setting, trial
+from quire.train.studies.study import Figure, Layout, Scale
+from quire.train.studies.trials import ONE_SEED, Trials
 
 _START, _MIDDLE, _END = "after 1 epoch", "halfway", "at the end"
 _ALL, _CROSS_ENTROPIES = "all seven losses", "cross-entropies alone"

@@ -11,14 +11,14 @@ together. Anchors are drawn anew for each seed, as the paper does.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from builders.anchors import Anchors
-from models.cnn2graph import CNN2GraphConfig, Kind
-from train.classify.evaluate import Evaluate
-from train.classify.run import Classify, Encoder
-from train.report.grid import Grid
-from train.studies.bundles import DIGITS, Bundled, clean
-from train.studies.classifiers import Accuracies, Classifier, accuracy
-from train.studies.study import Layout, Scale
+from quire.builders.anchors import Anchors
+from quire.models.cnn2graph import CNN2GraphConfig, Kind
+from quire.train.classify.evaluate import Evaluate
+from quire.train.classify.run import Classify, Encoder
+from quire.train.report.grid import Grid
+from quire.train.studies.bundles import DIGITS, Bundled, clean
+from quire.train.studies.classifiers import Accuracies, Classifier, accuracy
+from quire.train.studies.study import Layout, Scale
 
 AUTHORS = "Trivedy & Latecki 2023"
 BASELINE, GNN, TRANSFORMER = "baseline", "CNN2GNN", "CNN2Transformer"

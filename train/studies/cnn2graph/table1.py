@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from models.cnn2graph import CNN2GraphConfig, Kind
-from train.studies.classifiers import Accuracies, Classifier
-from train.studies.cnn2graph.setting import AUTHORS, accuracies, backbones, trial
-from train.studies.study import Layout, Scale
-from train.studies.trials import Trials
+from quire.models.cnn2graph import CNN2GraphConfig, Kind
+from quire.train.studies.classifiers import Accuracies, Classifier
+from quire.train.studies.cnn2graph.setting import AUTHORS, accuracies, backbones, trial
+from quire.train.studies.study import Layout, Scale
+from quire.train.studies.trials import Trials
 
 _PAPER = {
     "ResNet18, mean": (92.64,),

@@ -1,8 +1,8 @@
 """Table 2: accuracy of the baseline, CNN2GNN and CNN2Transformer on five datasets."""
 
-from models.cnn2graph import CNN2GraphConfig
-from train.studies.classifiers import Accuracies, Classifier
-from train.studies.cnn2graph.setting import (
+from quire.models.cnn2graph import CNN2GraphConfig
+from quire.train.studies.classifiers import Accuracies, Classifier
+from quire.train.studies.cnn2graph.setting import (
     AUTHORS,
     BASELINE,
     GNN,
@@ -12,8 +12,8 @@ from train.studies.cnn2graph.setting import (
     backbones,
     trial,
 )
-from train.studies.study import Layout, Scale
-from train.studies.trials import Trials
+from quire.train.studies.study import Layout, Scale
+from quire.train.studies.trials import Trials
 
 _DATA = ("cifar10", "cifar100", "stl10", "svhn", "imagenet")
 _PAPER = {

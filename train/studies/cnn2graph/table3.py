@@ -1,10 +1,17 @@
 """Table 3: images that are classified by what they hear from anchors and proxies alone."""
 
-from models.cnn2graph import CNN2GraphConfig
-from train.studies.classifiers import Accuracies, Classifier
-from train.studies.cnn2graph.setting import AUTHORS, GNN, KINDS, TRANSFORMER, accuracies, trial
-from train.studies.study import Layout, Scale
-from train.studies.trials import Trials
+from quire.models.cnn2graph import CNN2GraphConfig
+from quire.train.studies.classifiers import Accuracies, Classifier
+from quire.train.studies.cnn2graph.setting import (
+    AUTHORS,
+    GNN,
+    KINDS,
+    TRANSFORMER,
+    accuracies,
+    trial,
+)
+from quire.train.studies.study import Layout, Scale
+from quire.train.studies.trials import Trials
 
 _DATA = ("cifar10", "svhn", "cifar100")
 _PAPER = {GNN: (96.21, 96.49, 79.63), TRANSFORMER: (96.82, 97.10, 81.49)}

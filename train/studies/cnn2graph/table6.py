@@ -1,10 +1,10 @@
 """Table 6: accuracy on CIFAR-10 by the number of proxies and of anchors of each class."""
 
-from models.cnn2graph import CNN2GraphConfig
-from train.studies.classifiers import Accuracies, Classifier
-from train.studies.cnn2graph.setting import AUTHORS, accuracies, trial
-from train.studies.study import Layout, Scale
-from train.studies.trials import Trials
+from quire.models.cnn2graph import CNN2GraphConfig
+from quire.train.studies.classifiers import Accuracies, Classifier
+from quire.train.studies.cnn2graph.setting import AUTHORS, accuracies, trial
+from quire.train.studies.study import Layout, Scale
+from quire.train.studies.trials import Trials
 
 _COUNTS = (1, 3, 5)
 _PAPER = {

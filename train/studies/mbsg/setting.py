@@ -10,14 +10,14 @@ hundreds of epochs. `smoke` is the embedded digits, and shows that everything fi
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from models.similarity_graph import GraphConfig
-from train.classify.evaluate import Evaluate
-from train.classify.run import Classify
-from train.report.grid import Grid
-from train.studies import bundles
-from train.studies.bundles import Bundled
-from train.studies.classifiers import Accuracies, Classifier, accuracy
-from train.studies.study import Layout, Scale
+from quire.models.similarity_graph import GraphConfig
+from quire.train.classify.evaluate import Evaluate
+from quire.train.classify.run import Classify
+from quire.train.report.grid import Grid
+from quire.train.studies import bundles
+from quire.train.studies.bundles import Bundled
+from quire.train.studies.classifiers import Accuracies, Classifier, accuracy
+from quire.train.studies.study import Layout, Scale
 
 BASELINE = "baseline"
 VARIANTS: Mapping[str, GraphConfig | None] = {

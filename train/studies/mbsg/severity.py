@@ -8,15 +8,15 @@ Evaluation is transductive: one corrupted test image among clean training images
 
 from collections.abc import Mapping
 
-from builders.corrupted import Corrupted
-from train.classify.evaluate import Evaluate
-from train.plots.curves import Curve, Curves
-from train.report.grid import Grid
-from train.studies.bundles import Bundled
-from train.studies.classifiers import Accuracies, Classifier, accuracy, severities
-from train.studies.mbsg.setting import BASELINE, VARIANTS, clean, dataset, notes, setting
-from train.studies.study import Figure, Layout, Scale
-from train.studies.trials import Trials
+from quire.builders.corrupted import Corrupted
+from quire.train.classify.evaluate import Evaluate
+from quire.train.plots.curves import Curve, Curves
+from quire.train.report.grid import Grid
+from quire.train.studies.bundles import Bundled
+from quire.train.studies.classifiers import Accuracies, Classifier, accuracy, severities
+from quire.train.studies.mbsg.setting import BASELINE, VARIANTS, clean, dataset, notes, setting
+from quire.train.studies.study import Figure, Layout, Scale
+from quire.train.studies.trials import Trials
 
 _NOISE = (0.04, 0.08, 0.12, 0.16, 0.2, 0.24)
 _BLUR = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from train.classify.evaluate import Evaluate
-from train.classify.run import Classify
-from train.report.grid import Grid
-from train.studies.classifiers import Accuracies, Classifier, accuracy
-from train.studies.mbsg.setting import BASELINE, VARIANTS, clean, notes, setting
-from train.studies.study import Layout, Scale
-from train.studies.trials import Trials
+from quire.train.classify.evaluate import Evaluate
+from quire.train.classify.run import Classify
+from quire.train.report.grid import Grid
+from quire.train.studies.classifiers import Accuracies, Classifier, accuracy
+from quire.train.studies.mbsg.setting import BASELINE, VARIANTS, clean, notes, setting
+from quire.train.studies.study import Layout, Scale
+from quire.train.studies.trials import Trials
 
 _K = {"cifar10": 16, "cifar100": 4, "mit67": 4}  # neighbours
 _SETTINGS = ("inductive", "transductive")

@@ -5,11 +5,11 @@ k = 256 of a batch of 256 means all others, 255: a node is no neighbour of its o
 
 from dataclasses import replace
 
-from models.similarity_graph import GraphConfig
-from train.studies.classifiers import Accuracies, Classifier
-from train.studies.mbsg.setting import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
-from train.studies.study import Layout, Scale
-from train.studies.trials import Trials
+from quire.models.similarity_graph import GraphConfig
+from quire.train.studies.classifiers import Accuracies, Classifier
+from quire.train.studies.mbsg.setting import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
+from quire.train.studies.study import Layout, Scale
+from quire.train.studies.trials import Trials
 
 _PAPER = {
     "MBSG (dropfeat)": (94.44, 94.91, 95.10, 95.24, 95.22, 95.02, 94.11, 92.88),

@@ -6,11 +6,11 @@ The paper does not say which learning rate goes with which batch size. Ours is i
 
 from dataclasses import replace
 
-from train.classify.run import Classify
-from train.studies.classifiers import Accuracies, Classifier
-from train.studies.mbsg.setting import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
-from train.studies.study import Layout, Scale
-from train.studies.trials import Trials
+from quire.train.classify.run import Classify
+from quire.train.studies.classifiers import Accuracies, Classifier
+from quire.train.studies.mbsg.setting import DROPFEAT, VARIANTS, ablation, ablation_trial, setting
+from quire.train.studies.study import Layout, Scale
+from quire.train.studies.trials import Trials
 
 _PAPER = {
     "MBSG (dropfeat)": (94.34, 94.88, 95.10, 95.24, 95.28),

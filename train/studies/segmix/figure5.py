@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from train.plots.curves import Curve, Curves
-from train.report.grid import Grid
-from train.studies.segmix.kinds import on_subsets
-from train.studies.segmix.network import Ious
-from train.studies.segmix.setting import METHODS, SETTINGS
-from train.studies.segmix.tables import Column, notes, scenes_table, table
-from train.studies.study import Figure, Layout
+from quire.train.plots.curves import Curve, Curves
+from quire.train.report.grid import Grid
+from quire.train.studies.segmix.kinds import on_subsets
+from quire.train.studies.segmix.network import Ious
+from quire.train.studies.segmix.setting import METHODS, SETTINGS
+from quire.train.studies.segmix.tables import Column, notes, scenes_table, table
+from quire.train.studies.study import Figure, Layout
 
 
 def _layout(results: Ious, trunk: str) -> Layout:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from train.studies.segmix.network import Ious, Network, Networks
-from train.studies.segmix.setting import (
+from quire.train.studies.segmix.network import Ious, Network, Networks
+from quire.train.studies.segmix.setting import (
     AUTHORS,
     METHODS,
     RES101,
@@ -13,9 +13,9 @@ from train.studies.segmix.setting import (
     networks,
     trunks_of,
 )
-from train.studies.segmix.tables import Column, notes, table
-from train.studies.study import Layout, Scale
-from train.studies.trials import ONE_SEED
+from quire.train.studies.segmix.tables import Column, notes, table
+from quire.train.studies.study import Layout, Scale
+from quire.train.studies.trials import ONE_SEED
 
 
 def by_trunk(

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from train.runs import read_run
-from train.segmentation.evaluate import evaluate_segmentation
-from train.segmentation.measure import Measure, Measured
-from train.segmentation.run import Segment, recorded
-from train.segmentation.stages import Bundles
-from train.segmentation.training import train_segmentation
-from train.studies.bundles import Bundled, built
-from train.studies.study import Place
-from train.studies.trials import Attempt, Cell, Results, Trials
+from quire.train.runs import read_run
+from quire.train.segmentation.evaluate import evaluate_segmentation
+from quire.train.segmentation.measure import Measure, Measured
+from quire.train.segmentation.run import Segment, recorded
+from quire.train.segmentation.stages import Bundles
+from quire.train.segmentation.training import train_segmentation
+from quire.train.studies.bundles import Bundled, built
+from quire.train.studies.study import Place
+from quire.train.studies.trials import Attempt, Cell, Results, Trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Reached:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A network of a study; see `train.studies.trials.Trial`."""
+    """A network of a study; see `quire.train.studies.trials.Trial`."""
 
     row: str
     column: str

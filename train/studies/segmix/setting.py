@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from builders.cooccurrence import Cooccurrence
-from builders.scenes import Scenes
-from builders.segmix import SegMix
-from builders.subsets import Subsets
-from train.segmentation.run import BINDING, Segment, Trunk, Variant
-from train.studies.bundles import Bundled
-from train.studies.segmix.network import Data, Network
-from train.studies.study import Scale
+from quire.builders.cooccurrence import Cooccurrence
+from quire.builders.scenes import Scenes
+from quire.builders.segmix import SegMix
+from quire.builders.subsets import Subsets
+from quire.train.segmentation.run import BINDING, Segment, Trunk, Variant
+from quire.train.studies.bundles import Bundled
+from quire.train.studies.segmix.network import Data, Network
+from quire.train.studies.study import Scale
 
 AUTHORS = "Islam et al. 2021"
 
@@ -37,7 +37,7 @@ class Method:
 
     @property
     def reported(self) -> str:
-        """The answer that the paper's number is set beside: see `train.studies.segmix.tables`."""
+        """Answer beside the paper's number: see `quire.train.studies.segmix.tables`."""
         if self.variant in BINDING and self.separation and self.fields.get("binding_head", True):
             return "bound"
         return "target"

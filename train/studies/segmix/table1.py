@@ -7,11 +7,20 @@ from dataclasses import replace
 
 from PIL import Image
 
-from train.segmentation.panels import scene_panels, some_keys
-from train.studies.segmix.kinds import by_trunk
-from train.studies.segmix.network import Ious
-from train.studies.segmix.setting import BASELINE, CC, CM, CUTMIX, METHODS, MIXUP, RES50, RES101
-from train.studies.study import Layout
+from quire.train.segmentation.panels import scene_panels, some_keys
+from quire.train.studies.segmix.kinds import by_trunk
+from quire.train.studies.segmix.network import Ious
+from quire.train.studies.segmix.setting import (
+    BASELINE,
+    CC,
+    CM,
+    CUTMIX,
+    METHODS,
+    MIXUP,
+    RES50,
+    RES101,
+)
+from quire.train.studies.study import Layout
 
 _SCENES = 6  # that are shown
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from train.studies.segmix.kinds import by_trunk
-from train.studies.segmix.setting import BASELINE, METHODS, RES50, RES101, Method
+from quire.train.studies.segmix.kinds import by_trunk
+from quire.train.studies.segmix.setting import BASELINE, METHODS, RES50, RES101, Method
 
 
 def _row(**fields: Any) -> Method:

@@ -1,10 +1,10 @@
 """Table 3: mean IoU on complex scenes: by occlusion, number of objects, number of classes."""
 
-from train.studies.segmix.kinds import on_subsets
-from train.studies.segmix.network import Ious
-from train.studies.segmix.setting import BASELINE, CC, CM, CUTMIX, METHODS, MIXUP
-from train.studies.segmix.tables import Column, notes, scenes_table, table
-from train.studies.study import Layout
+from quire.train.studies.segmix.kinds import on_subsets
+from quire.train.studies.segmix.network import Ious
+from quire.train.studies.segmix.setting import BASELINE, CC, CM, CUTMIX, METHODS, MIXUP
+from quire.train.studies.segmix.tables import Column, notes, scenes_table, table
+from quire.train.studies.study import Layout
 
 _SUBSETS = (
     *("1-occ", "all-occ", "1-obj", "2-obj", "3-obj", "4-obj"),

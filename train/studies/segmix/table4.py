@@ -4,13 +4,13 @@ The paper does not say over which classes its means are. These are over the clas
 background included; the IoU of the object itself stands in a second table.
 """
 
-from builders.subsets import Subsets
-from train.runs import read_run
-from train.studies.segmix.kinds import on_subsets
-from train.studies.segmix.network import Ious, Part
-from train.studies.segmix.setting import BASELINE, CC, CM, CUTMIX, METHODS, MIXUP, SETTINGS
-from train.studies.segmix.tables import Column, notes, occurring, scenes_table, table
-from train.studies.study import Layout
+from quire.builders.subsets import Subsets
+from quire.train.runs import read_run
+from quire.train.studies.segmix.kinds import on_subsets
+from quire.train.studies.segmix.network import Ious, Part
+from quire.train.studies.segmix.setting import BASELINE, CC, CM, CUTMIX, METHODS, MIXUP, SETTINGS
+from quire.train.studies.segmix.tables import Column, notes, occurring, scenes_table, table
+from quire.train.studies.study import Layout
 
 _PAPER = {
     BASELINE: (87.9, 81.6, 77.7, 89.7, 89.7, 90.9, 91.5, 60.4, 85.4, 96.0),

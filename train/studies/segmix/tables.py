@@ -8,15 +8,15 @@ network that was not denoised, beside S_fb, which was trained to be the last wor
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from builders.subset_rules import PUBLISHED
-from train.report.grid import Grid
-from train.report.page import Table
-from train.runs import read_run
-from train.segmentation.evaluate import ALL
-from train.segmentation.measure import Measured
-from train.segmentation.run import WEIGHTS
-from train.studies.segmix.network import Ious, Part, percents
-from train.studies.segmix.setting import SETTINGS, Method
+from quire.builders.subset_rules import PUBLISHED
+from quire.train.report.grid import Grid
+from quire.train.report.page import Table
+from quire.train.runs import read_run
+from quire.train.segmentation.evaluate import ALL
+from quire.train.segmentation.measure import Measured
+from quire.train.segmentation.run import WEIGHTS
+from quire.train.studies.segmix.network import Ious, Part, percents
+from quire.train.studies.segmix.setting import SETTINGS, Method
 
 _NAMES = {"target": "S_t", "bound": "S_fb"}
 

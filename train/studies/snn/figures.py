@@ -5,12 +5,12 @@ The paper draws Figures 7 and 8 of the mean over the initialisations of a graph,
 
 from collections.abc import Mapping
 
-from artifacts.bundle import open_bundle
-from train.plots.boxes import Boxes
-from train.plots.scatter import Scatter
-from train.report.graph_figures import distributions
-from train.studies.snn.correlation import correlation, mean_of_rest, without_outliers
-from train.studies.snn.priors import (
+from quire.artifacts.bundle import open_bundle
+from quire.train.plots.boxes import Boxes
+from quire.train.plots.scatter import Scatter
+from quire.train.report.graph_figures import distributions
+from quire.train.studies.snn.correlation import correlation, mean_of_rest, without_outliers
+from quire.train.studies.snn.priors import (
     AUTHORS,
     DENSITY,
     MEASURES,
@@ -22,7 +22,7 @@ from train.studies.snn.priors import (
     scores,
     settings,
 )
-from train.studies.study import Figure, Layout, Scale
+from quire.train.studies.study import Figure, Layout, Scale
 
 _BOXES = {  # of each figure
     "figure5": ("fgsm_error_rate", "one_pixel_error_rate", "macro_f1"),

@@ -17,18 +17,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.random_graphs import Graphs
-from loaders.graphs import StoredGraph, load_graphs
-from train.report.grid import Grid
-from train.report.intervals import joined
-from train.report.page import Table, Value
-from train.robustness.attack import Attack, Attacked, attack
-from train.runs import to_record
-from train.sparse.run import Sparse
-from train.sparse.training import train_sparse
-from train.studies.bundles import DIGITS, Bundled, built, clean, missing, not_at_hand
-from train.studies.snn.correlation import Coefficient, Correlation, correlations
-from train.studies.study import Findings, Layout, Place, Scale
+from quire.builders.random_graphs import Graphs
+from quire.loaders.graphs import StoredGraph, load_graphs
+from quire.train.report.grid import Grid
+from quire.train.report.intervals import joined
+from quire.train.report.page import Table, Value
+from quire.train.robustness.attack import Attack, Attacked, attack
+from quire.train.runs import to_record
+from quire.train.sparse.run import Sparse
+from quire.train.sparse.training import train_sparse
+from quire.train.studies.bundles import DIGITS, Bundled, built, clean, missing, not_at_hand
+from quire.train.studies.snn.correlation import Coefficient, Correlation, correlations
+from quire.train.studies.study import Findings, Layout, Place, Scale
 
 Floats: TypeAlias = NDArray[np.float64]
 Paper: TypeAlias = Mapping[tuple[str, str], tuple[float, float]]  # rho and tau
@@ -147,7 +147,7 @@ class Priors:
     def carry_out(
         self, scale: Scale, place: Place, *, seeds: int | None = None
     ) -> Iterator[Findings]:
-        """See `train.studies.study.Study`; each network is trained with each of the seeds."""
+        """See `quire.train.studies.study.Study`; each network is trained with each of the seeds."""
         wanted = self.setting or SETTINGS[scale]
         train, test = images(wanted.dataset, scale, place, self.paper)
         bundle = built(Bundled(recipe=wanted.graphs), place)

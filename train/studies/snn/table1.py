@@ -1,6 +1,6 @@
 """Table 1: how robustness goes together with properties of the random graph that is the prior."""
 
-from train.studies.snn.priors import (
+from quire.train.studies.snn.priors import (
     AUTHORS,
     DENSITY,
     ECCENTRICITY,
@@ -15,7 +15,7 @@ from train.studies.snn.priors import (
     scores,
     settings,
 )
-from train.studies.study import Layout, Scale
+from quire.train.studies.study import Layout, Scale
 
 _PAPER: Paper = by_measure(
     {

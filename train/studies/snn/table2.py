@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from builders.pruned import Pruned
-from loaders.graphs import Prunings, load_prunings
-from train.pruning.run import Prune
-from train.pruning.training import train_prune
-from train.robustness.attack import attack
-from train.runs import to_record
-from train.studies.bundles import Bundled, built
-from train.studies.snn.priors import (
+from quire.builders.pruned import Pruned
+from quire.loaders.graphs import Prunings, load_prunings
+from quire.train.pruning.run import Prune
+from quire.train.pruning.training import train_prune
+from quire.train.robustness.attack import attack
+from quire.train.runs import to_record
+from quire.train.studies.bundles import Bundled, built
+from quire.train.studies.snn.priors import (
     AUTHORS,
     DENSITY,
     ECCENTRICITY,
@@ -32,7 +32,7 @@ from train.studies.snn.priors import (
     scores,
     settings,
 )
-from train.studies.study import Findings, Layout, Place, Scale
+from quire.train.studies.study import Findings, Layout, Place, Scale
 
 _RECIPES: Mapping[Scale, Pruned] = {
     "smoke": Pruned(layers=(10, 20, 10), inputs=64, steps=4, prunings=2),
@@ -69,7 +69,7 @@ class Reference:
     def carry_out(
         self, scale: Scale, place: Place, *, seeds: int | None = None
     ) -> Iterator[Findings]:
-        """See `train.studies.study.Study`; seeds are prunings."""
+        """See `quire.train.studies.study.Study`; seeds are prunings."""
         train, test = images(SETTINGS[scale].dataset, scale, place, self.paper)
         recipe, config, how = _RECIPES[scale], _CONFIGS[scale], SETTINGS[scale].attack
         bundle = built(Bundled(recipe=replace(recipe, prunings=seeds or recipe.prunings)), place)

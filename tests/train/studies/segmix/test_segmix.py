@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from artifacts.bundle import open_bundle
-from artifacts.errors import RunError
-from artifacts.subset_table import read_subsets
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.errors import RunError
+from quire.artifacts.subset_table import read_subsets
+from quire.train.report.page import shown
+from quire.train.segmentation.evaluate import evaluate_segmentation
+from quire.train.segmentation.measure import Measure
+from quire.train.studies.bundles import built
+from quire.train.studies.catalogue import STUDIES
+from quire.train.studies.conduct import conduct
+from quire.train.studies.segmix.network import Network
+from quire.train.studies.segmix.setting import BASELINE, METHODS, RES50, SETTINGS, networks
+from quire.train.studies.study import Layout, Scale
+from quire.train.studies.trials import Trials
 from tests.train.studies.places import place_in, rows_of
-from train.report.page import shown
-from train.segmentation.evaluate import evaluate_segmentation
-from train.segmentation.measure import Measure
-from train.studies.bundles import built
-from train.studies.catalogue import STUDIES
-from train.studies.conduct import conduct
-from train.studies.segmix.network import Network
-from train.studies.segmix.setting import BASELINE, METHODS, RES50, SETTINGS, networks
-from train.studies.study import Layout, Scale
-from train.studies.trials import Trials
 
 SEGMIX: dict[str, Trials[Network, object]] = {
     name: study

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from train.studies.snn.correlation import (
+from quire.train.studies.snn.correlation import (
     correlation,
     correlations,
     mean_of_rest,

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artifacts.errors import RunError
-from tests.train.studies.places import place_in, rows_of
-from train.studies.catalogue import STUDIES
-from train.studies.conduct import conduct
-from train.studies.snn.priors import (
+from quire.artifacts.errors import RunError
+from quire.train.studies.catalogue import STUDIES
+from quire.train.studies.conduct import conduct
+from quire.train.studies.snn.priors import (
     ECCENTRICITY,
     MEASURES,
     PARAMETERS,
@@ -19,7 +18,8 @@ from train.studies.snn.priors import (
     SETTINGS,
     Priors,
 )
-from train.studies.study import Layout, Scale
+from quire.train.studies.study import Layout, Scale
+from tests.train.studies.places import place_in, rows_of
 
 
 @pytest.fixture(scope="module")
