@@ -89,7 +89,7 @@ def test_in_a_folder_of_the_same_names_everything_works(wheel: Path, tmp_path: P
         assert (done.returncode, done.stderr) == (0, "")
 
     build = ("--corruptions", "contrast", "--severities", "1", "3", "--out", "bundle")
-    for quire in ((fresh / "bin" / "quire",), (python, "-m", "quire")):
+    for quire in ([fresh / "bin" / "quire"], [python, "-m", "quire"]):
         run(*quire, "build", "corrupted", "--source", "digits:", *build, "--workers", "1")
         run(*quire, "verify", "bundle")
     (work / "script.py").write_text(SCRIPT.replace("PREFIX", repr(str(installed))))
