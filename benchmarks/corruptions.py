@@ -35,8 +35,8 @@ from quire.builders.corruptions.catalogue import (
     corrupt,
     load_frost,
 )
-from tests.builders.corruption_images import generators, write_frost
-from tests.builders.plain_corruptions import PLAIN, has_magick
+from tests.builders.corruptions.corruption_images import generators, write_frost
+from tests.builders.corruptions.plain_corruptions import PLAIN, has_magick
 
 OneImage: TypeAlias = Callable[[Any, str, int, np.random.Generator], Any]
 Rows: TypeAlias = Mapping[str, Mapping[str, Timing]]  # by corruption, then by contender

@@ -20,8 +20,8 @@ import benchmarks.sparse
 from benchmarks.training import wait
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.members import class_ids
-from quire.builders.random_graphs import Graphs
-from quire.builders.run import build
+from quire.builders.engine.run import build
+from quire.builders.recipes.graphs import Graphs
 from quire.builders.sources.source import Nothing
 from quire.loaders.stream import stream
 from quire.models.cnn2graph import CNN2GraphConfig
@@ -31,8 +31,8 @@ from quire.train.attacks.one_pixel import one_pixel
 from quire.train.classify.anchors import read_anchors
 from quire.train.classify.run import Classify, build_model, described
 from quire.train.classify.training import Training, batches_of
-from quire.train.ranks import Ranks
-from quire.train.running import Running
+from quire.train.engine.options import Running
+from quire.train.engine.ranks import Ranks
 from quire.train.segmentation.run import Segment
 from quire.train.segmentation.run import build_model as build_segmenter
 from quire.train.segmentation.stages import Bundles, prepared

@@ -30,9 +30,9 @@ from quire.artifacts.blend import PARTS
 from quire.artifacts.crop import FILL, Crop
 from quire.artifacts.masks import VOID
 from quire.artifacts.shards import write_shard
-from quire.builders.run import build
-from quire.builders.segmix import BlendTask, Form, SegMix
-from quire.builders.segmix_pairs import Blend, Ranges, blends_of
+from quire.builders.engine.run import build
+from quire.builders.recipes.segmix import BlendTask, Form, SegMix
+from quire.builders.recipes.segmix_pairs import Blend, Ranges, blends_of
 from quire.builders.sources.voc import Voc
 from quire.builders.sources.voc_lists import open_voc
 from quire.loaders.segmix import stream_pairs

@@ -19,12 +19,12 @@ import torch
 import tyro
 
 from benchmarks.timing import Contender, Run, Table, measure, write_report
-from quire.builders.random_graphs import Graphs
-from quire.builders.run import build
+from quire.builders.engine.run import build
+from quire.builders.recipes.graphs import Graphs
 from quire.builders.sources.source import Nothing
-from quire.train.networks.member import Group
-from quire.train.networks.training import Training, batches_of
-from quire.train.running import Running, best_device
+from quire.train.engine.options import Running, best_device
+from quire.train.sparse.group_training import Training, batches_of
+from quire.train.sparse.groups import Group
 from quire.train.sparse.run import Graphs as Read
 from quire.train.sparse.run import Sparse, group_of, groups_of, read_graphs
 from tests.bundles import image_bundle, random_images

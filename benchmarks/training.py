@@ -23,8 +23,8 @@ from benchmarks.timing import Contender, Run, Table, measure, write_report
 from quire.models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
 from quire.train.classify.run import Classify, Encoder, build_model, described
 from quire.train.classify.training import Training, batches_of
-from quire.train.ranks import Ranks
-from quire.train.running import Precision, Running, autocast, best_device
+from quire.train.engine.options import Precision, Running, autocast, best_device
+from quire.train.engine.ranks import Ranks
 from quire.train.studies.mbsg.setting import BASELINE, VARIANTS
 from tests.bundles import image_bundle, random_images
 

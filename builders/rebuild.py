@@ -15,11 +15,11 @@ from quire.artifacts.bundle import read_manifest
 from quire.artifacts.digest import sha256
 from quire.artifacts.errors import BuildError
 from quire.artifacts.manifest import Identity, Manifest
-from quire.builders import folder as building
-from quire.builders.plan import ShardTask
-from quire.builders.recipe import Recipe, from_record
-from quire.builders.recipes import RECIPES
-from quire.builders.run import Report, derive, identify
+from quire.builders.engine import folder as building
+from quire.builders.engine.plan import ShardTask
+from quire.builders.engine.recipe import Recipe, from_record
+from quire.builders.engine.run import Report, derive, identify
+from quire.builders.recipes.catalogue import RECIPES
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.source import Source
 
@@ -74,7 +74,7 @@ def rebuild(
 def _why(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
     """What a difference may come from: other versions of libraries, or damage.
 
-    Processors are no explanation: see `quire.builders.recipe`.
+    Processors are no explanation: see `quire.builders.engine.recipe`.
     """
     others = [
         f"{name} {ours.get(name, 'none')} here, {theirs.get(name, 'none')} there"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from quire.loaders.ahead import ToDevice, ahead
+from quire.loaders.prefetch import ToDevice, ahead
 from quire.loaders.reader import Batch
 from quire.loaders.remote import RemoteReader
 from quire.loaders.sampler import (

@@ -17,7 +17,7 @@ from quire.artifacts.processors import limit_threads
 
 if TYPE_CHECKING:
     from quire.artifacts.verify import verify
-    from quire.builders.run import build
+    from quire.builders.engine.run import build
     from quire.builders.sources.catalogue import open_source
     from quire.loaders.stream import Stream, stream
 
@@ -25,7 +25,7 @@ __all__ = ["QuireError", "Stream", "build", "open_source", "stream", "verify"]
 
 _HOMES = {
     "Stream": "quire.loaders.stream",
-    "build": "quire.builders.run",
+    "build": "quire.builders.engine.run",
     "open_source": "quire.builders.sources.catalogue",
     "stream": "quire.loaders.stream",
     "verify": "quire.artifacts.verify",
@@ -117,7 +117,7 @@ def demo(out: Path = Path("out/demo")) -> int:
     Args:
         out: Where the bundle and the report go.
     """
-    from quire.train.demo import demo
+    from quire.train.demo.run import demo
 
     report = demo(out, print)
     print(f"report: {report}")

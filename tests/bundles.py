@@ -11,7 +11,7 @@ from quire.artifacts.digest import whole_file
 from quire.artifacts.manifest import Identity, Manifest
 from quire.artifacts.members import RAW_IMAGE, class_ids, raw_images
 from quire.artifacts.shards import Payloads, Samples, write_shard
-from quire.builders import folder as building
+from quire.builders.engine import folder as building
 
 IDENTITY = Identity(
     recipe={"kind": "plain", "split": "test"},

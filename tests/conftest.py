@@ -1,6 +1,7 @@
 """Tests run side by side, one process a core: threads of their own would only get in the way.
 
 So they take one each, and the processes that they start as well, unless OMP_NUM_THREADS says more.
+No example of Hypothesis has a deadline: a machine may be as slow as it is.
 """
 
 import gc
@@ -8,7 +9,11 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("quire", deadline=None)
+hypothesis.settings.load_profile("quire")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from quire.artifacts.feature_table import Block
 from quire.artifacts.manifest import Identity, Manifest
-from quire.builders.anchors import Anchors
-from quire.builders.features import write_features
-from quire.builders.run import identify
+from quire.builders.engine.run import identify
+from quire.builders.recipes.anchors import Anchors
+from quire.builders.recipes.features import write_features
 from quire.builders.sources.source import ImageSource
 from tests.bundles import IDENTITY
 

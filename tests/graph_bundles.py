@@ -9,9 +9,9 @@ import h5py
 from quire.artifacts.digest import sha256
 from quire.artifacts.graph_table import GRAPHS
 from quire.artifacts.manifest import MANIFEST, SUMS, File, Manifest, sums
-from quire.builders.pruned import Pruned
-from quire.builders.random_graphs import Graphs
-from quire.builders.run import build
+from quire.builders.engine.run import build
+from quire.builders.recipes.graphs import Graphs
+from quire.builders.recipes.pruned import Pruned
 from quire.builders.sources.source import Nothing
 
 SMALL = Graphs(

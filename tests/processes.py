@@ -13,7 +13,11 @@ def started(target: Callable[..., object], *arguments: Any) -> BaseProcess:
     """A process that calls a function of a module; its arguments are pickled."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["quire.builders.recipes", "quire.builders.run", "quire.builders.sources.catalogue"]
+        [
+            "quire.builders.engine.run",
+            "quire.builders.recipes.catalogue",
+            "quire.builders.sources.catalogue",
+        ]
     )
     process = context.Process(target=target, args=arguments)
     process.start()

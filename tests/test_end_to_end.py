@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import quire
-from quire.builders.corrupted import Corrupted
+from quire.builders.recipes.corrupted import Corrupted
 
 Samples = dict[str, tuple[bytes, int]]  # key -> pixels, label
 

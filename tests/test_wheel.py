@@ -71,7 +71,16 @@ def test_in_a_folder_of_the_same_names_everything_works(wheel: Path, tmp_path: P
     installed = Path(layout["purelib"])
     # a path alone: what the other environment has by way of links and hooks stays there
     (installed / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps"]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-deps",
+    ]
     subprocess.run([*pip, "--no-index", wheel], check=True)
     for name in THEIRS:
         (work / name).parent.mkdir(parents=True, exist_ok=True)
@@ -89,10 +98,11 @@ def test_in_a_folder_of_the_same_names_everything_works(wheel: Path, tmp_path: P
         assert (done.returncode, done.stderr) == (0, "")
 
     build = ("--corruptions", "contrast", "--severities", "1", "3", "--out", "bundle")
-    for quire in ([fresh / "bin" / "quire"], [python, "-m", "quire"]):
+    ways: list[list[object]] = [[fresh / "bin" / "quire"], [python, "-m", "quire"]]
+    for quire in ways:
         run(*quire, "build", "corrupted", "--source", "digits:", *build, "--workers", "1")
         run(*quire, "verify", "bundle")
     (work / "script.py").write_text(SCRIPT.replace("PREFIX", repr(str(installed))))
     run(python, "script.py")
     train = ("--encoder", "resnet8", "--head", "linear", "--epochs", "1", "--images", "64")
-    run(*quire, "train", "classify", "--data", "bundle", "--out", "run", *train)
+    run(*ways[0], "train", "classify", "--data", "bundle", "--out", "run", *train)

@@ -11,9 +11,9 @@ from pathlib import Path
 from quire.artifacts.digest import sha256
 from quire.artifacts.errors import SourceError
 from quire.artifacts.manifest import LeftOut
-from quire.builders.graphs.files import read_graph
 from quire.builders.graphs.graph import Graph
 from quire.builders.sources import layout
+from quire.builders.sources.graph_files import read_graph
 from quire.builders.sources.source import UNDIVIDED
 
 SUFFIXES = (".csv", ".edges", ".graphml", ".txt")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from quire.builders.corrupted import Corrupted
-from quire.builders.run import build
-from quire.builders.scenes import Scenes
+from quire.builders.engine.run import build
+from quire.builders.recipes.corrupted import Corrupted
+from quire.builders.recipes.scenes import Scenes
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.shapes import Shapes
 

@@ -21,7 +21,7 @@ from quire.artifacts.feature_table import FEATURES, read_features
 from quire.artifacts.manifest import CARD, MANIFEST, SUMS, File, Manifest, sums
 from quire.artifacts.tables import new_table
 from quire.artifacts.verify import verify
-from quire.builders.features import write_features
+from quire.builders.recipes.features import write_features
 from tests.bundles import IDENTITY, image_bundle, random_images
 from tests.feature_bundles import blocks_of, feature_bundle, some_features
 

@@ -11,9 +11,9 @@ from quire.artifacts.bundle import open_bundle
 from quire.artifacts.crop import Crop
 from quire.artifacts.errors import BundleError
 from quire.artifacts.segmix_table import SEGMIX, crop_row, read_blends, row_crop
-from quire.builders.run import build
-from quire.builders.scenes import Scenes
-from quire.builders.segmix import SegMix
+from quire.builders.engine.run import build
+from quire.builders.recipes.scenes import Scenes
+from quire.builders.recipes.segmix import SegMix
 from quire.builders.sources.shapes import Shapes
 from tests.hostile_tables import with_table
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from benchmarks import segmix
-from quire.builders.segmix import SegMix
-from quire.builders.segmix_pairs import Ranges, blends_of
+from quire.builders.recipes.segmix import SegMix
+from quire.builders.recipes.segmix_pairs import Ranges, blends_of
 
 
 def pixels(data: bytes) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":

@@ -15,16 +15,16 @@ from PIL import Image
 
 from quire.artifacts.digest import sha256
 from quire.artifacts.manifest import MANIFEST, SUMS
-from quire.builders.anchors import Anchors
-from quire.builders.cooccurrence import Cooccurrence
-from quire.builders.corrupted import Corrupted
-from quire.builders.run import build
-from quire.builders.scenes import Scenes
-from quire.builders.segmix import SegMix
+from quire.builders.engine.run import build
+from quire.builders.recipes.anchors import Anchors
+from quire.builders.recipes.cooccurrence import Cooccurrence
+from quire.builders.recipes.corrupted import Corrupted
+from quire.builders.recipes.scenes import Scenes
+from quire.builders.recipes.segmix import SegMix
+from quire.builders.recipes.subsets import Subsets
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.source import Nothing
-from quire.builders.subsets import Subsets
-from tests.builders.corruption_images import some_images, write_frost
+from tests.builders.corruptions.corruption_images import some_images, write_frost
 from tests.feature_bundles import features_of
 from tests.graph_bundles import PRUNED, SMALL
 

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from quire.artifacts.errors import BundleError
 from quire.artifacts.segmix_table import SEGMIX
-from quire.builders.run import build
-from quire.builders.scenes import Scenes
-from quire.builders.segmix import SegMix
+from quire.builders.engine.run import build
+from quire.builders.recipes.scenes import Scenes
+from quire.builders.recipes.segmix import SegMix
 from quire.builders.sources.shapes import Shapes
 from quire.builders.sources.voc_lists import open_voc
 from quire.loaders.segmix import stream_pairs
 from quire.loaders.stream import stream
 from quire.train.segmentation.blending import blended
-from tests.builders.devkit import mask_of, write_lists, write_scenes
+from tests.builders.sources.devkit import mask_of, write_lists, write_scenes
 from tests.hostile_tables import with_table
 
 SHAPES = Shapes("train", 20, (64, 48))

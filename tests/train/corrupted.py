@@ -13,7 +13,7 @@ from quire.artifacts.digest import sha256
 from quire.artifacts.manifest import MANIFEST, SUMS, Manifest, sums
 from quire.artifacts.members import RAW_IMAGE, raw_images
 from quire.artifacts.shards import Payloads
-from quire.train.report.cells import Cell
+from quire.train.report.corruption_cells import Cell
 from tests.bundles import random_images, write_bundle
 
 CELLS: Sequence[Cell] = (

@@ -10,8 +10,8 @@ from quire.artifacts.members import RAW_IMAGE, class_ids, raw_images
 from quire.models.cnn2graph import CNN2GraphConfig
 from quire.models.similarity_graph import GraphConfig
 from quire.train.classify.run import Classify
-from quire.train.metrics import read_metrics
-from quire.train.running import Running
+from quire.train.engine.metrics import read_metrics
+from quire.train.engine.options import Running
 from tests.bundles import image_bundle, write_bundle
 
 GRAPH = GraphConfig(k=3, width=16)

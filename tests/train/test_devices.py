@@ -16,17 +16,17 @@ from safetensors.torch import load_file
 import quire
 from quire.train.classify.evaluate import Evaluate, evaluate
 from quire.train.classify.training import train
-from quire.train.metrics import read_metrics
-from quire.train.pruning.training import train_prune
-from quire.train.robustness.attack import attack
-from quire.train.running import Running
+from quire.train.engine.metrics import read_metrics
+from quire.train.engine.options import Running
 from quire.train.segmentation.stages import Bundles
 from quire.train.segmentation.training import train_segmentation
+from quire.train.sparse.attack import attack
+from quire.train.sparse.pruning import train_prune
 from quire.train.sparse.training import train_sparse
 from tests.train.learnable import PROXY, QUICK, RUNNING, anchor_bundle, learnable_bundle
-from tests.train.pruning import small as pruning
 from tests.train.segmentation import small as segmentation
 from tests.train.sparse import small as sparse
+from tests.train.sparse import small_pruning as pruning
 
 QUICKEST = ("linear", "sparse", "baseline")  # of the methods
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]

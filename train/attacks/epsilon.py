@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from quire.train.attacks.fgsm import gradient_sign, perturbed
-from quire.train.attacks.outcome import Outcome
-from quire.train.attacks.victims import Models, evaluating, is_right, logits_of
+from quire.train.attacks.results import Outcome
+from quire.train.attacks.targets import Models, evaluating, is_right, logits_of
 
 
 @dataclass(frozen=True, kw_only=True)

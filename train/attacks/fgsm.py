@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quire.train.attacks.outcome import Outcome
-from quire.train.attacks.victims import Models, confidence, evaluating, is_right, log_odds
+from quire.train.attacks.results import Outcome
+from quire.train.attacks.targets import Models, confidence, evaluating, is_right, log_odds
 
 
 @dataclass(frozen=True, eq=False)

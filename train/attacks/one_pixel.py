@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from quire.train.attacks.evolution import Evolution, places
-from quire.train.attacks.outcome import Outcome
-from quire.train.attacks.victims import (
+from quire.train.attacks.results import Outcome
+from quire.train.attacks.targets import (
     Models,
     confidence,
     evaluating,

@@ -14,9 +14,9 @@ from quire.loaders.draws import Draws
 from quire.loaders.stream import stream
 from quire.train.classify.augmentation import augmented
 from quire.train.classify.run import Classify, lasting
-from quire.train.fitting import check_same_kind, shape_of
-from quire.train.running import key
-from quire.train.runs import Run
+from quire.train.engine.dataset_checks import check_same_kind, shape_of
+from quire.train.engine.options import key
+from quire.train.engine.runs import Run
 
 ANCHORS = "anchors"  # what a run's record calls the bundle
 

@@ -19,8 +19,8 @@ from quire.models.cnn2graph import CNN2Graph, CNN2GraphHead, Look
 from quire.train.classify.anchors import anchors_of
 from quire.train.classify.evaluate import Judge
 from quire.train.classify.run import trained
-from quire.train.fitting import check_same_kind
-from quire.train.running import Report, autocast, best_device, key
+from quire.train.engine.dataset_checks import check_same_kind
+from quire.train.engine.options import Report, autocast, best_device, key
 
 _BATCH = 512  # images that are looked at once
 

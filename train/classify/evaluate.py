@@ -25,11 +25,11 @@ from quire.models.cnn2graph import CNN2Graph
 from quire.models.cross_attention import ProxySet
 from quire.train.classify.anchors import anchors_of
 from quire.train.classify.run import Classify, Model, trained
-from quire.train.fitting import check_same_kind
-from quire.train.report.cells import Cell, Cells, cells_of, severities
-from quire.train.running import Precision, Report, autocast, best_device, key
-from quire.train.runs import EVALUATIONS, Run, digest, to_record, write_record
-from quire.train.subset import rows_of
+from quire.train.engine.dataset_checks import check_same_kind
+from quire.train.engine.options import Precision, Report, autocast, best_device, key
+from quire.train.engine.runs import EVALUATIONS, Run, digest, to_record, write_record
+from quire.train.engine.subset import rows_of
+from quire.train.report.corruption_cells import Cell, Cells, cells_of, severities
 
 _PART = 512  # images that are encoded at once
 Setting: TypeAlias = Literal["inductive", "transductive"]

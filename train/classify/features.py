@@ -7,8 +7,8 @@ from quire.artifacts.feature_table import Block
 from quire.loaders.stream import Stream, stream
 from quire.train.classify.evaluate import Judge
 from quire.train.classify.run import trained
-from quire.train.fitting import check_same_kind
-from quire.train.running import Report, best_device
+from quire.train.engine.dataset_checks import check_same_kind
+from quire.train.engine.options import Report, best_device
 
 _BATCH = 512  # samples of a block
 

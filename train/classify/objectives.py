@@ -11,7 +11,7 @@ from quire.models.cnn2graph import CNN2Graph
 from quire.models.cnn2graph_losses import Term, losses, total
 from quire.train.classify.anchors import Anchors, AnchorViews
 from quire.train.classify.run import Classify, Model
-from quire.train.ranks import Ranks, over_ranks
+from quire.train.engine.ranks import Ranks, over_ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class CrossEntropy:
     """The mean cross-entropy of all images."""
 
     def __init__(self, together: nn.Module) -> None:
-        """`together` is a `quire.train.ranks.WholeBatch`, or what wraps one."""
+        """`together` is a `quire.train.engine.ranks.WholeBatch`, or what wraps one."""
         self.together = together
 
     def __call__(self, images: Tensor, labels: Tensor, epoch: int) -> Outcome:
@@ -57,7 +57,7 @@ class ProxyLosses:
     def __init__(
         self, together: nn.Module, model: CNN2Graph, anchors: Anchors, config: Classify
     ) -> None:
-        """`together` is a `quire.train.ranks.WholeJoint` of the model, or what wraps one."""
+        """`together` is a `quire.train.engine.ranks.WholeJoint` of the model, or what wraps one."""
         self.together = together
         self.proxy_labels = model.head.proxy_labels
         self.anchor_labels = anchors.labels

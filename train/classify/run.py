@@ -16,11 +16,11 @@ from quire.models.classifier import Classifier, classifier
 from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, cnn2graph
 from quire.models.cnn2graph_losses import LossConfig, LossWeights
 from quire.models.similarity_graph import GraphConfig
-from quire.train.checkpoint import load_weights
-from quire.train.fitting import class_names, shape_of
-from quire.train.pretrained import digest_of
-from quire.train.running import Precision
-from quire.train.runs import MODEL, Run, config_of, is_finished, read_run, to_record
+from quire.train.engine.checkpoint import load_weights
+from quire.train.engine.dataset_checks import class_names, shape_of
+from quire.train.engine.options import Precision
+from quire.train.engine.pretrained import digest_of
+from quire.train.engine.runs import MODEL, Run, config_of, is_finished, read_run, to_record
 
 Encoder: TypeAlias = Literal[
     "resnet8",

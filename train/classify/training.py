@@ -15,16 +15,16 @@ from torch import Tensor
 from quire.artifacts.errors import RunError
 from quire.loaders.draws import Draws
 from quire.loaders.stream import Stream
-from quire.train import checkpoint, loop
 from quire.train.classify.anchors import Anchors, with_anchors
 from quire.train.classify.augmentation import augmented
 from quire.train.classify.objectives import Objective, objective_of
 from quire.train.classify.run import Classify, Model, build_model, described, learning_rate
-from quire.train.pretrained import load_pretrained
-from quire.train.ranks import Ranks, claimed, gathered, joined
-from quire.train.running import Report, Running, autocast, key
-from quire.train.runs import MODEL
-from quire.train.subset import stream_of
+from quire.train.engine import checkpoint, loop
+from quire.train.engine.options import Report, Running, autocast, key
+from quire.train.engine.pretrained import load_pretrained
+from quire.train.engine.ranks import Ranks, claimed, gathered, joined
+from quire.train.engine.runs import MODEL
+from quire.train.engine.subset import stream_of
 
 
 def train(
@@ -42,7 +42,7 @@ def train(
 
     Args:
         data: the bundle to train on: a folder, or an address.
-        out: the run's folder (see `quire.train.runs`).
+        out: the run's folder (see `quire.train.engine.runs`).
         anchors: the bundle of images that a cnn2graph head compares all others with.
         report: called with the steps done and their number.
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import tyro
 
 from quire.artifacts.processors import processors
-from quire.builders.recipes import RECIPES
-from quire.builders.run import build, plan
+from quire.builders.engine.run import build, plan
+from quire.builders.recipes.catalogue import RECIPES
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.source import NOTHING
 
-Bar = Callable[[str], Any]  # of progress, by unit; quire.train.running, which has it, brings torch
+Bar = Callable[[str], Any]  # of progress, by unit; without the torch of train.engine.options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def _build(bar: Bar, spec: str | None, building: Building, recipe: Any) -> int:
 
 
 def _download(kind: str, folder: Path) -> None:
-    from quire.train.download import download  # brings torch, which building does without
+    from quire.train.commands.download import download  # brings torch, which building does without
 
     download(kind, folder)
 

@@ -9,10 +9,10 @@ from tyro.conf import Positional
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.digest import sha256
 from quire.artifacts.manifest import MANIFEST
-from quire.builders.features import write_features
+from quire.builders.recipes.features import write_features
 from quire.train.classify.features import features
-from quire.train.running import Bar
-from quire.train.runs import MODEL
+from quire.train.engine.options import Bar
+from quire.train.engine.runs import MODEL
 
 
 def feature_command(bar: Bar) -> Callable[..., int]:

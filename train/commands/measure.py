@@ -8,17 +8,17 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
 from quire.artifacts.errors import RunError
 from quire.train.classify.evaluate import Evaluate, Measured, evaluate
-from quire.train.networks.table import as_lines
+from quire.train.commands.segmentation import measure_segmentation
+from quire.train.engine.options import Bar
+from quire.train.engine.runs import read_run
 from quire.train.report.grid import Grid, as_csv, as_text
-from quire.train.robustness.attack import Attack, attack, columns
-from quire.train.robustness.measure import COLUMNS as MEASURED
-from quire.train.robustness.measure import measure
-from quire.train.robustness.networks import KINDS
-from quire.train.robustness.overview import attacked_grid, measured_grid
-from quire.train.running import Bar
-from quire.train.runs import read_run
-from quire.train.segmentation.commands import measure_segmentation
 from quire.train.segmentation.run import Segment
+from quire.train.sparse.attack import Attack, attack, columns
+from quire.train.sparse.evaluate import COLUMNS as MEASURED
+from quire.train.sparse.evaluate import measure
+from quire.train.sparse.loading import KINDS
+from quire.train.sparse.overview import attacked_grid, measured_grid
+from quire.train.sparse.table import as_lines
 
 
 def evaluate_command(bar: Bar) -> Callable[..., int]:

@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import RunError
-from quire.train.running import Bar
+from quire.train.engine.options import Bar
 from quire.train.segmentation.panels import picture_panels, scene_panels, some_keys
 from quire.train.segmentation.run import Answer
 

@@ -10,10 +10,10 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 from quire.artifacts.errors import RunError
 from quire.models.classifier import ENCODERS
 from quire.models.deeplab import TRUNKS
+from quire.train.engine.options import Bar, Running
 from quire.train.report.grid import as_text
-from quire.train.running import Bar, Running
 from quire.train.studies.catalogue import STUDIES
-from quire.train.studies.conduct import conduct
+from quire.train.studies.run import conduct
 from quire.train.studies.study import Place, Scale
 
 

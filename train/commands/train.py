@@ -14,12 +14,12 @@ from quire.train.classify.evaluate import Evaluate
 from quire.train.classify.run import Classify
 from quire.train.classify.training import train
 from quire.train.commands.measure import measure_networks
-from quire.train.metrics import read_metrics
-from quire.train.pruning.run import Prune
-from quire.train.pruning.training import train_prune
-from quire.train.running import Bar, Running
-from quire.train.segmentation.commands import segment_command
+from quire.train.commands.segmentation import segment_command
+from quire.train.engine.metrics import read_metrics
+from quire.train.engine.options import Bar, Running
 from quire.train.segmentation.run import Segment
+from quire.train.sparse.pruning import train_prune
+from quire.train.sparse.pruning_run import Prune
 from quire.train.sparse.run import Sparse
 from quire.train.sparse.training import train_sparse
 

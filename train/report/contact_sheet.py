@@ -15,8 +15,8 @@ from PIL import Image
 
 from quire.artifacts.bundle import Bundle
 from quire.artifacts.index import Index
-from quire.builders.plan import cut
-from quire.train.report.cells import CLEAN, Cells, Rows, cells_of, severities
+from quire.builders.engine.plan import cut
+from quire.train.report.corruption_cells import CLEAN, Cells, Rows, cells_of, severities
 from quire.train.report.printable import NAME, decoded, printable
 from quire.train.report.sheet import Band, Line, Tile, draw
 from quire.train.report.thumbnails import pictured, thumbnails

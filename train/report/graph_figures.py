@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from quire.artifacts.bundle import Bundle
 from quire.artifacts.errors import BundleError
 from quire.artifacts.graph_table import GRAPHS, Array, GraphTable, read_graphs
-from quire.train.plots.figure import Panel
-from quire.train.plots.histogram import Histogram
+from quire.train.report.plots.figure import Panel
+from quire.train.report.plots.histogram import Histogram
 
 _GRAPHS = "graphs"  # what is counted
 _FEW = 0.25  # of the range of parameters: the paper's first 10,000 of 41,000

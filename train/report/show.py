@@ -10,7 +10,7 @@ from rich.text import Text
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import BundleError
-from quire.train.report import about
+from quire.train.report import bundle_summary as about
 from quire.train.report.contact_sheet import contact_sheet
 from quire.train.report.page import Section, Table, shown, write_page
 

@@ -10,8 +10,8 @@ from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import RunError
 from quire.artifacts.subset_table import SubsetTable, read_subsets
 from quire.loaders.stream import Stream, stream
+from quire.train.engine.options import Report
 from quire.train.report.grid import Grid
-from quire.train.running import Report
 from quire.train.segmentation.measure import Measure, Measured, count
 
 ALL = "all"

@@ -25,13 +25,13 @@ from quire.loaders.crops import centre_crops, crop_images, crop_masks
 from quire.loaders.stream import Stream
 from quire.models.deeplab import DeepLab, upsampled
 from quire.models.feature_binding import FeatureBinding
-from quire.train.fitting import check_classes
-from quire.train.running import Report, autocast, best_device
-from quire.train.runs import EVALUATIONS, Run, digest, to_record, write_record
+from quire.train.engine.dataset_checks import check_classes
+from quire.train.engine.options import Report, autocast, best_device
+from quire.train.engine.runs import EVALUATIONS, Run, digest, to_record, write_record
+from quire.train.engine.subset import stream_of
 from quire.train.segmentation.iou import confusion, iou, mean_iou
 from quire.train.segmentation.run import Model, Segment, trained
 from quire.train.segmentation.scenes import check_ids, check_members
-from quire.train.subset import stream_of
 
 ANSWERS = ("target", "bound", "phantom")  # in the order in which they are told
 _ROWS = "rows"

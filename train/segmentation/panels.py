@@ -20,14 +20,14 @@ from torch import Tensor
 from quire.artifacts.errors import BundleError, RunError
 from quire.artifacts.masks import voc_palette
 from quire.loaders.stream import Stream, stream
-from quire.train.fitting import check_classes
+from quire.train.engine.dataset_checks import check_classes
+from quire.train.engine.options import Report, best_device
+from quire.train.engine.subset import rows_of
 from quire.train.report.printable import printable
 from quire.train.report.sheet import Band, Line, Tile, draw
-from quire.train.running import Report, best_device
 from quire.train.segmentation.measure import Predictor, centred, in_colour
 from quire.train.segmentation.run import Answer, Segment, trained
 from quire.train.segmentation.scenes import check_ids, check_members
-from quire.train.subset import rows_of
 
 SIDE = 240  # pixels that a picture has at most on the sheet, by its longer side
 MOST = 100  # lines of a sheet

@@ -25,15 +25,15 @@ from quire.artifacts.blend import PARTS
 from quire.artifacts.errors import RunError
 from quire.artifacts.masks import VOID
 from quire.artifacts.processors import processors
-from quire.loaders.ahead import ToDevice, ahead
 from quire.loaders.crops import crop_images, crop_masks, random_crops
 from quire.loaders.draws import Draws
+from quire.loaders.prefetch import ToDevice, ahead
 from quire.loaders.segmix import stream_pairs
 from quire.loaders.stream import Stream
-from quire.train.ranks import Ranks
-from quire.train.running import Running
+from quire.train.engine.options import Running
+from quire.train.engine.ranks import Ranks
+from quire.train.engine.subset import stream_of
 from quire.train.segmentation.run import Segment
-from quire.train.subset import stream_of
 
 _DEPTH = 2  # batches that are cropped and copied ahead of their use
 _IMAGES = {"jpg", "png", "ppm"}

@@ -17,10 +17,10 @@ from quire.artifacts.errors import RunError
 from quire.artifacts.manifest import MANIFEST
 from quire.loaders.draws import Draws
 from quire.train.classify.run import lasting
-from quire.train.fitting import class_names
-from quire.train.ranks import Ranks
-from quire.train.running import Running, key
-from quire.train.runs import MODEL, Run
+from quire.train.engine.dataset_checks import class_names
+from quire.train.engine.options import Running, key
+from quire.train.engine.ranks import Ranks
+from quire.train.engine.runs import MODEL, Run
 from quire.train.segmentation.blending import Blended, blend_by_cooccurrence, cutmix, mixup
 from quire.train.segmentation.objectives import OBJECTIVES, Objective, denoised
 from quire.train.segmentation.run import CLEAN, COOCCURRENCE, SEPARATION, Segment, described

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from quire.loaders.augment import to_float
 from quire.loaders.draws import Draws
 from quire.models.feature_binding import FeatureBinding
-from quire.train import checkpoint, loop
-from quire.train.pretrained import load_pretrained
-from quire.train.ranks import Ranks, averaging, claimed, gathered, joined
-from quire.train.running import Report, Running, autocast, key
+from quire.train.engine import checkpoint, loop
+from quire.train.engine.options import Report, Running, autocast, key
+from quire.train.engine.pretrained import load_pretrained
+from quire.train.engine.ranks import Ranks, averaging, claimed, gathered, joined
 from quire.train.segmentation.run import Model, Segment, build_model
 from quire.train.segmentation.scenes import Batch, SceneBatches
 from quire.train.segmentation.schedule import poly
@@ -43,7 +43,7 @@ def train_segmentation(
     Args:
         config: what to train.
         bundles: what to train on.
-        out: the run's folder (see `quire.train.runs`).
+        out: the run's folder (see `quire.train.engine.runs`).
         running: how to.
         report: called with the steps done and their number, of all stages.
 

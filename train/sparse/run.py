@@ -9,9 +9,9 @@ from typing import ClassVar, get_args
 from quire.artifacts.errors import RunError
 from quire.loaders.graphs import StoredGraph, load_graphs
 from quire.models.sparse_batch import SparseNetworks
-from quire.train.networks.fit import Fit
-from quire.train.networks.member import Group, Initialisation, Member
-from quire.train.networks.origin import Origin, origin_of
+from quire.train.sparse.fit import Fit
+from quire.train.sparse.graph_bundle import Origin, origin_of
+from quire.train.sparse.groups import Group, Initialisation, Member
 
 
 @dataclass(frozen=True, kw_only=True)

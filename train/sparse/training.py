@@ -6,10 +6,10 @@ alone. So a network that is trained in another group, or alone, is the same but 
 
 from pathlib import Path
 
-from quire.train.networks.member import Group
-from quire.train.networks.origin import described
-from quire.train.networks.training import Training, batches_of, train_groups
-from quire.train.running import Report, Running, best_device
+from quire.train.engine.options import Report, Running, best_device
+from quire.train.sparse.graph_bundle import described
+from quire.train.sparse.group_training import Training, batches_of, train_groups
+from quire.train.sparse.groups import Group
 from quire.train.sparse.run import Sparse, groups_of, read_graphs
 
 
@@ -27,7 +27,7 @@ def train_sparse(
     Args:
         data: the bundle of images to train on: a folder, or an address.
         graphs: the bundle of graphs, which `quire build graphs` made for such images.
-        out: the run's folder (see `quire.train.runs`).
+        out: the run's folder (see `quire.train.engine.runs`).
         running: there is nothing to compile here.
         report: called with the steps done and their number, of all groups.
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from quire.artifacts.errors import RunError
 from quire.artifacts.manifest import NO_SOURCE
-from quire.builders.corrupted import Corrupted
-from quire.builders.recipe import to_record
-from quire.builders.run import build
+from quire.builders.engine.recipe import to_record
+from quire.builders.engine.run import build
+from quire.builders.recipes.corrupted import Corrupted
 from quire.builders.sources.catalogue import open_source
-from quire.train.runs import digest
+from quire.train.engine.runs import digest
 from quire.train.studies.study import Place, Scale
 
 DIGITS = "digits:"  # embedded: what `smoke` reads in place of any dataset

@@ -1,7 +1,7 @@
 """What a study is: the runs behind a table or a figure of a paper, and how to lay them out.
 
 A study is a small file. What it does to find its numbers is its own; what it shows, and how that
-is written, is the same for all (`quire.train.studies.conduct`).
+is written, is the same for all (`quire.train.studies.run`).
 """
 
 import dataclasses
@@ -12,11 +12,11 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from PIL import Image
 
-from quire.train.plots.figure import Panel
+from quire.train.engine.options import Report, Running
+from quire.train.engine.runs import digest
 from quire.train.report.grid import Grid
 from quire.train.report.page import Table
-from quire.train.running import Report, Running
-from quire.train.runs import digest
+from quire.train.report.plots.figure import Panel
 
 Scale: TypeAlias = Literal["smoke", "small", "full"]
 Say: TypeAlias = Callable[[str], None]

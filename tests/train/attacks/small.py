@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from quire.models.sparse import SparseNetwork
 from quire.models.sparse_batch import SparseNetworks
-from quire.train.attacks.victims import Alone
+from quire.train.attacks.targets import Alone
 
 
 class Linear(nn.Module):

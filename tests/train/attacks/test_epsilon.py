@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quire.train.attacks.epsilon import EpsilonSearch, smallest_epsilons
-from quire.train.attacks.victims import Alone
+from quire.train.attacks.targets import Alone
 from tests.train.attacks.small import Linear, linear, often, pictures, sparse
 
 GRID = [0.001 + 0.01 * index for index in range(100)]

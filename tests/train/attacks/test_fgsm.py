@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from quire.train.attacks.epsilon import smallest_epsilons
 from quire.train.attacks.fgsm import fgsm, gradient_sign
-from quire.train.attacks.victims import Alone
+from quire.train.attacks.targets import Alone
 from tests.train.attacks.small import Linear, linear, moody, often, pictures, sparse
 
 

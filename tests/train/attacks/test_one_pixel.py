@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from quire.loaders.draws import Draws
 from quire.train.attacks.evolution import Evolution
 from quire.train.attacks.one_pixel import Pixels, Shape, one_pixel, with_pixel
-from quire.train.attacks.victims import Alone
+from quire.train.attacks.targets import Alone
 from tests.train.attacks.small import Linear, linear, moody, often, pictures, sparse
 
 STRONG = Evolution(population=200, generations=60)

@@ -22,8 +22,8 @@ from quire.train.classify.anchors import (
 from quire.train.classify.augmentation import augmented
 from quire.train.classify.run import described
 from quire.train.classify.training import Training, batches_of, train
-from quire.train.ranks import Ranks
-from quire.train.runs import Run, read_run
+from quire.train.engine.ranks import Ranks
+from quire.train.engine.runs import Run, read_run
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import with_manifest
 from tests.train.learnable import PROXY, QUICK, RUNNING, anchor_bundle, learnable_bundle

@@ -17,10 +17,10 @@ from quire.train.classify.anchors import AnchorViews, read_anchors
 from quire.train.classify.objectives import CrossEntropy, ProxyLosses, objective_of
 from quire.train.classify.run import Classify, build_model, described, trained
 from quire.train.classify.training import Training, batches_of, train
-from quire.train.metrics import read_metrics
-from quire.train.ranks import Ranks
-from quire.train.running import key
-from quire.train.runs import Run
+from quire.train.engine.metrics import read_metrics
+from quire.train.engine.options import key
+from quire.train.engine.ranks import Ranks
+from quire.train.engine.runs import Run
 from tests.train.learnable import (
     LEARNING,
     PROXY,

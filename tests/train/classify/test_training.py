@@ -25,8 +25,8 @@ from quire.models.cnn2graph import CNN2GraphConfig
 from quire.train.classify.augmentation import augmented
 from quire.train.classify.run import Classify, learning_rate, recorded, statistics, trained
 from quire.train.classify.training import train
-from quire.train.metrics import read_metrics
-from quire.train.running import Running
+from quire.train.engine.metrics import read_metrics
+from quire.train.engine.options import Running
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import corrupted_bundle, with_manifest
 from tests.train.learnable import (

@@ -7,8 +7,8 @@ import pytest
 
 import quire
 from tests.train.learnable import learnable_bundle
-from tests.train.pruning.small import bundles as pruned_bundles
 from tests.train.sparse.small import bundles
+from tests.train.sparse.small_pruning import bundles as pruned_bundles
 
 QUICK = ["--epochs", "2", "--batch-size", "8", "--initialisations", "he_normal", "uniform"]
 SMALL = ["--population", "5", "--generations", "1", "--pixel-images", "3", "--step", "0.3"]

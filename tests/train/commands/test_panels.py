@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import quire
-from quire.train.runs import MODEL
+from quire.train.engine.runs import MODEL
 from quire.train.segmentation.measure import ANSWERS
 from tests.train.segmentation.small import cooccurrence, scenes
 from tests.train.segmentation.test_evaluate import VAL, opinionated

@@ -18,8 +18,8 @@ from PIL import Image
 from quire.artifacts.bundle import Bundle, open_bundle
 from quire.artifacts.errors import BundleError
 from quire.artifacts.members import raw_images
-from quire.train.report.cells import Cell
 from quire.train.report.contact_sheet import class_names, contact_sheet, layout
+from quire.train.report.corruption_cells import Cell
 from tests.bundles import image_bundle, random_images, write_bundle
 from tests.train.corrupted import CELLS, corrupted_bundle, with_manifest
 

@@ -10,8 +10,8 @@ import pytest
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError
 from quire.artifacts.graph_table import GRAPHS, read_graphs
-from quire.train.plots.histogram import Histogram
 from quire.train.report.graph_figures import distributions
+from quire.train.report.plots.histogram import Histogram
 from tests.bundles import write_bundle
 from tests.graph_bundles import graph_bundle, with_table
 

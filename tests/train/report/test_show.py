@@ -14,9 +14,9 @@ from PIL import Image
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError
 from quire.artifacts.manifest import MANIFEST, LeftOut
-from quire.train.plots.figure import plot
 from quire.train.report.contact_sheet import contact_sheet
 from quire.train.report.graph_figures import distributions
+from quire.train.report.plots.figure import plot
 from quire.train.report.show import show
 from tests.bundles import image_bundle, random_images, write_bundle
 from tests.graph_bundles import graph_bundle, with_table

@@ -12,14 +12,14 @@ from quire.artifacts.blend import PARTS, blended
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.masks import mask_file
 from quire.artifacts.members import raw_images
-from quire.builders.cooccurrence import Cooccurrence
-from quire.builders.run import build
-from quire.builders.scenes import Scenes
+from quire.builders.engine.run import build
+from quire.builders.recipes.cooccurrence import Cooccurrence
+from quire.builders.recipes.scenes import Scenes
+from quire.builders.recipes.subsets import Subsets
 from quire.builders.sources.shapes import Shapes
-from quire.builders.subsets import Subsets
 from quire.loaders.draws import Draws
-from quire.train.ranks import Ranks
-from quire.train.running import Running
+from quire.train.engine.options import Running
+from quire.train.engine.ranks import Ranks
 from quire.train.segmentation.run import Segment
 from quire.train.segmentation.scenes import Batch
 from quire.train.segmentation.stages import Bundles, prepared

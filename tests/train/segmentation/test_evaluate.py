@@ -18,9 +18,9 @@ from quire.artifacts.masks import voc_palette
 from quire.artifacts.subset_table import read_subsets
 from quire.models.deeplab import upsampled
 from quire.models.feature_binding import Scores
-from quire.train.checkpoint import save_weights
 from quire.train.classify.training import train
-from quire.train.runs import EVALUATIONS, MODEL
+from quire.train.engine.checkpoint import save_weights
+from quire.train.engine.runs import EVALUATIONS, MODEL
 from quire.train.segmentation.evaluate import ALL, class_grid, evaluate_segmentation, subset_grid
 from quire.train.segmentation.measure import Measure, Measured, count
 from quire.train.segmentation.panels import picture_panels, scene_panels

@@ -21,9 +21,9 @@ from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError, RunError
 from quire.artifacts.masks import mask_file, voc_palette
 from quire.models.deeplab import upsampled
+from quire.train.engine.options import Running
+from quire.train.engine.runs import MODEL
 from quire.train.report.sheet import drawable
-from quire.train.running import Running
-from quire.train.runs import MODEL
 from quire.train.segmentation.measure import ANSWERS, Measure, count
 from quire.train.segmentation.panels import MOST, picture_panels, scene_panels, some_keys
 from quire.train.segmentation.run import Answer, Variant, trained

@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from quire.train.metrics import read_metrics
-from quire.train.ranks import Ranks
-from quire.train.running import key
+from quire.train.engine.metrics import read_metrics
+from quire.train.engine.options import key
+from quire.train.engine.ranks import Ranks
 from quire.train.segmentation.run import build_model
 from quire.train.segmentation.stages import Bundles, prepared
 from quire.train.segmentation.training import Training, train_segmentation
+from tests.train.engine.test_ranks import torchrun
 from tests.train.segmentation.small import QUICK, RUNNING, cooccurrence, scenes
-from tests.train.test_ranks import torchrun
 
 # all 20 scenes in one step, in either stage
 CONFIG = replace(QUICK, variant="binding-cm", batch_size=20, epochs=1)

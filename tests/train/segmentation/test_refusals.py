@@ -14,7 +14,7 @@ from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError, RunError
 from quire.artifacts.masks import mask_file
 from quire.artifacts.members import raw_images
-from quire.train.ranks import Ranks
+from quire.train.engine.ranks import Ranks
 from quire.train.segmentation.run import Segment
 from quire.train.segmentation.stages import Bundles, prepared
 from quire.train.segmentation.training import train_segmentation

@@ -7,9 +7,9 @@ from typing import Literal
 import pytest
 
 from quire.artifacts.errors import RunError
-from quire.builders.run import build
-from quire.builders.segmix import SegMix
-from quire.train.metrics import read_metrics
+from quire.builders.engine.run import build
+from quire.builders.recipes.segmix import SegMix
+from quire.train.engine.metrics import read_metrics
 from quire.train.segmentation.stages import Bundles
 from quire.train.segmentation.training import train_segmentation
 from tests.train.segmentation.small import QUICK, RUNNING, SHAPES, SIDE, scenes

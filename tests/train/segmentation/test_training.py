@@ -15,8 +15,8 @@ from quire.artifacts.errors import BundleError, RunError
 from quire.loaders.stream import stream
 from quire.models.deeplab import ResNetTrunk
 from quire.models.feature_binding import FeatureBinding
-from quire.train.metrics import read_metrics
-from quire.train.pretrained import load_pretrained
+from quire.train.engine.metrics import read_metrics
+from quire.train.engine.pretrained import load_pretrained
 from quire.train.segmentation.measure import count
 from quire.train.segmentation.panels import scene_panels
 from quire.train.segmentation.run import Segment, build_model, trained

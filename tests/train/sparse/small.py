@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from quire.builders.random_graphs import Graphs
-from quire.train.robustness.attack import Attack
-from quire.train.running import Running
+from quire.builders.recipes.graphs import Graphs
+from quire.train.engine.options import Running
+from quire.train.sparse.attack import Attack
 from quire.train.sparse.run import Sparse
 from quire.train.sparse.training import train_sparse
 from tests.graph_bundles import graph_bundle

@@ -23,10 +23,10 @@ from quire.loaders.stream import stream
 from quire.models.sparse import SparseNetwork
 from quire.models.sparse_batch import SparseNetworks
 from quire.models.sparse_init import INITIALISATIONS
-from quire.train.metrics import read_metrics
-from quire.train.robustness.networks import trained
-from quire.train.running import key
-from quire.train.runs import read_run
+from quire.train.engine.metrics import read_metrics
+from quire.train.engine.options import key
+from quire.train.engine.runs import read_run
+from quire.train.sparse.loading import trained
 from quire.train.sparse.run import Sparse
 from quire.train.sparse.training import train_sparse
 from tests.graph_bundles import graph_bundle, with_table
@@ -374,7 +374,7 @@ def test_a_hostile_checkpoint_runs_nothing(place: Path, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_other_graphs_is_refused(place: Path, tmp_path: Path) -> None:
-    from quire.train.checkpoint import save_weights
+    from quire.train.engine.checkpoint import save_weights
 
     run = tmp_path / "run"
     with pytest.raises(Stop):

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from quire.train.running import Running
+from quire.train.engine.options import Running
 from quire.train.studies.study import Place
 
 QUIET = Running(tensorboard=False, checkpoint_seconds=1e9)

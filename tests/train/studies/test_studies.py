@@ -13,7 +13,7 @@ from quire.train.report.page import shown
 from quire.train.studies.bundles import missing
 from quire.train.studies.catalogue import STUDIES
 from quire.train.studies.classifiers import Classifier, Classifiers
-from quire.train.studies.conduct import conduct
+from quire.train.studies.run import conduct
 from quire.train.studies.study import Layout, Scale
 from quire.train.studies.trials import Trials
 from tests.train.studies.places import place_in, rows_of

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from quire.models.cnn2graph import CNN2GraphConfig
 from quire.train.classify.attention import analyse
-from quire.train.plots.matrix import Matrix
+from quire.train.engine.runs import read_run
 from quire.train.report.grid import Grid
-from quire.train.runs import read_run
+from quire.train.report.plots.matrix import Matrix
 from quire.train.studies.classifiers import Accuracies, Classifier
 from quire.train.studies.cnn2graph.setting import AUTHORS, KINDS, TRANSFORMER, notes, trial
 from quire.train.studies.study import Figure, Layout, Scale

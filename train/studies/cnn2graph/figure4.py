@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from quire.models.cnn2graph import CNN2GraphConfig
 from quire.models.cnn2graph_losses import LossWeights
 from quire.train.classify.attention import Analysis, analyse
-from quire.train.metrics import read_metrics
-from quire.train.plots.curves import Curve, Curves
-from quire.train.plots.scatter import Scatter
+from quire.train.engine.metrics import read_metrics
+from quire.train.engine.runs import read_run
 from quire.train.report.grid import Grid
-from quire.train.runs import read_run
+from quire.train.report.plots.curves import Curve, Curves
+from quire.train.report.plots.scatter import Scatter
 from quire.train.studies.classifiers import Accuracies, Classifier, accuracy
 from quire.train.studies.cnn2graph.setting import AUTHORS, notes, setting, trial
 from quire.train.studies.study import Figure, Layout, Scale

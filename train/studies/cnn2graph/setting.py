@@ -11,7 +11,7 @@ together. Anchors are drawn anew for each seed, as the paper does.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from quire.builders.anchors import Anchors
+from quire.builders.recipes.anchors import Anchors
 from quire.models.cnn2graph import CNN2GraphConfig, Kind
 from quire.train.classify.evaluate import Evaluate
 from quire.train.classify.run import Classify, Encoder

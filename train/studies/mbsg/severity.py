@@ -8,10 +8,10 @@ Evaluation is transductive: one corrupted test image among clean training images
 
 from collections.abc import Mapping
 
-from quire.builders.corrupted import Corrupted
+from quire.builders.recipes.corrupted import Corrupted
 from quire.train.classify.evaluate import Evaluate
-from quire.train.plots.curves import Curve, Curves
 from quire.train.report.grid import Grid
+from quire.train.report.plots.curves import Curve, Curves
 from quire.train.studies.bundles import Bundled
 from quire.train.studies.classifiers import Accuracies, Classifier, accuracy, severities
 from quire.train.studies.mbsg.setting import BASELINE, VARIANTS, clean, dataset, notes, setting

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from quire.train.plots.curves import Curve, Curves
 from quire.train.report.grid import Grid
-from quire.train.studies.segmix.kinds import on_subsets
+from quire.train.report.plots.curves import Curve, Curves
 from quire.train.studies.segmix.network import Ious
 from quire.train.studies.segmix.setting import METHODS, SETTINGS
+from quire.train.studies.segmix.table_layouts import on_subsets
 from quire.train.studies.segmix.tables import Column, notes, scenes_table, table
 from quire.train.studies.study import Figure, Layout
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from quire.train.runs import read_run
+from quire.train.engine.runs import read_run
 from quire.train.segmentation.evaluate import evaluate_segmentation
 from quire.train.segmentation.measure import Measure, Measured
 from quire.train.segmentation.run import Segment, recorded

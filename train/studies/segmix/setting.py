@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from quire.builders.cooccurrence import Cooccurrence
-from quire.builders.scenes import Scenes
-from quire.builders.segmix import SegMix
-from quire.builders.subsets import Subsets
+from quire.builders.recipes.cooccurrence import Cooccurrence
+from quire.builders.recipes.scenes import Scenes
+from quire.builders.recipes.segmix import SegMix
+from quire.builders.recipes.subsets import Subsets
 from quire.train.segmentation.run import BINDING, Segment, Trunk, Variant
 from quire.train.studies.bundles import Bundled
 from quire.train.studies.segmix.network import Data, Network

@@ -8,7 +8,6 @@ from dataclasses import replace
 from PIL import Image
 
 from quire.train.segmentation.panels import scene_panels, some_keys
-from quire.train.studies.segmix.kinds import by_trunk
 from quire.train.studies.segmix.network import Ious
 from quire.train.studies.segmix.setting import (
     BASELINE,
@@ -20,6 +19,7 @@ from quire.train.studies.segmix.setting import (
     RES50,
     RES101,
 )
+from quire.train.studies.segmix.table_layouts import by_trunk
 from quire.train.studies.study import Layout
 
 _SCENES = 6  # that are shown

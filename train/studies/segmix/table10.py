@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from quire.train.studies.segmix.kinds import by_trunk
 from quire.train.studies.segmix.setting import BASELINE, METHODS, RES50, RES101, Method
+from quire.train.studies.segmix.table_layouts import by_trunk
 
 
 def _row(**fields: Any) -> Method:

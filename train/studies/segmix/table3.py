@@ -1,8 +1,8 @@
 """Table 3: mean IoU on complex scenes: by occlusion, number of objects, number of classes."""
 
-from quire.train.studies.segmix.kinds import on_subsets
 from quire.train.studies.segmix.network import Ious
 from quire.train.studies.segmix.setting import BASELINE, CC, CM, CUTMIX, METHODS, MIXUP
+from quire.train.studies.segmix.table_layouts import on_subsets
 from quire.train.studies.segmix.tables import Column, notes, scenes_table, table
 from quire.train.studies.study import Layout
 

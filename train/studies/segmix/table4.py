@@ -4,11 +4,11 @@ The paper does not say over which classes its means are. These are over the clas
 background included; the IoU of the object itself stands in a second table.
 """
 
-from quire.builders.subsets import Subsets
-from quire.train.runs import read_run
-from quire.train.studies.segmix.kinds import on_subsets
+from quire.builders.recipes.subsets import Subsets
+from quire.train.engine.runs import read_run
 from quire.train.studies.segmix.network import Ious, Part
 from quire.train.studies.segmix.setting import BASELINE, CC, CM, CUTMIX, METHODS, MIXUP, SETTINGS
+from quire.train.studies.segmix.table_layouts import on_subsets
 from quire.train.studies.segmix.tables import Column, notes, occurring, scenes_table, table
 from quire.train.studies.study import Layout
 

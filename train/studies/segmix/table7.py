@@ -1,7 +1,7 @@
 """Table 7: what denoising adds to feature binding."""
 
-from quire.train.studies.segmix.kinds import by_trunk
 from quire.train.studies.segmix.setting import BASELINE, METHODS, RES50, RES101, Method
+from quire.train.studies.segmix.table_layouts import by_trunk
 
 STUDY = by_trunk(
     "Feature binding with and without denoising",

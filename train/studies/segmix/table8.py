@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from quire.train.studies.segmix.kinds import by_trunk
 from quire.train.studies.segmix.setting import BASELINE, METHODS, RES101, Method
+from quire.train.studies.segmix.table_layouts import by_trunk
 
 _HEADLESS: Mapping[str, Any] = {"binding_head": False, "denoising_epochs": 0}
 

@@ -1,7 +1,7 @@
 """Table 9: what each part adds, from Mixup to feature binding with denoising."""
 
-from quire.train.studies.segmix.kinds import by_trunk
 from quire.train.studies.segmix.setting import BASELINE, CM, METHODS, MIXUP, RES50, RES101, Method
+from quire.train.studies.segmix.table_layouts import by_trunk
 
 _PAIRED = f"{MIXUP} + Co-occurrence"
 _BOUND = f"{_PAIRED} + Binding"

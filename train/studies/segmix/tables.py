@@ -8,10 +8,10 @@ network that was not denoised, beside S_fb, which was trained to be the last wor
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from quire.builders.subset_rules import PUBLISHED
+from quire.builders.recipes.subset_rules import PUBLISHED
+from quire.train.engine.runs import read_run
 from quire.train.report.grid import Grid
 from quire.train.report.page import Table
-from quire.train.runs import read_run
 from quire.train.segmentation.evaluate import ALL
 from quire.train.segmentation.measure import Measured
 from quire.train.segmentation.run import WEIGHTS

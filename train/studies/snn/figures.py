@@ -6,9 +6,9 @@ The paper draws Figures 7 and 8 of the mean over the initialisations of a graph,
 from collections.abc import Mapping
 
 from quire.artifacts.bundle import open_bundle
-from quire.train.plots.boxes import Boxes
-from quire.train.plots.scatter import Scatter
 from quire.train.report.graph_figures import distributions
+from quire.train.report.plots.boxes import Boxes
+from quire.train.report.plots.scatter import Scatter
 from quire.train.studies.snn.correlation import correlation, mean_of_rest, without_outliers
 from quire.train.studies.snn.priors import (
     AUTHORS,

@@ -17,13 +17,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from quire.builders.random_graphs import Graphs
+from quire.builders.recipes.graphs import Graphs
 from quire.loaders.graphs import StoredGraph, load_graphs
+from quire.train.engine.runs import to_record
 from quire.train.report.grid import Grid
 from quire.train.report.intervals import joined
 from quire.train.report.page import Table, Value
-from quire.train.robustness.attack import Attack, Attacked, attack
-from quire.train.runs import to_record
+from quire.train.sparse.attack import Attack, Attacked, attack
 from quire.train.sparse.run import Sparse
 from quire.train.sparse.training import train_sparse
 from quire.train.studies.bundles import DIGITS, Bundled, built, clean, missing, not_at_hand

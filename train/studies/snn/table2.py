@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quire.builders.pruned import Pruned
+from quire.builders.recipes.pruned import Pruned
 from quire.loaders.graphs import Prunings, load_prunings
-from quire.train.pruning.run import Prune
-from quire.train.pruning.training import train_prune
-from quire.train.robustness.attack import attack
-from quire.train.runs import to_record
+from quire.train.engine.runs import to_record
+from quire.train.sparse.attack import attack
+from quire.train.sparse.pruning import train_prune
+from quire.train.sparse.pruning_run import Prune
 from quire.train.studies.bundles import Bundled, built
 from quire.train.studies.snn.priors import (
     AUTHORS,

@@ -16,7 +16,7 @@ from quire.train.segmentation.evaluate import evaluate_segmentation
 from quire.train.segmentation.measure import Measure
 from quire.train.studies.bundles import built
 from quire.train.studies.catalogue import STUDIES
-from quire.train.studies.conduct import conduct
+from quire.train.studies.run import conduct
 from quire.train.studies.segmix.network import Network
 from quire.train.studies.segmix.setting import BASELINE, METHODS, RES50, SETTINGS, networks
 from quire.train.studies.study import Layout, Scale

@@ -9,7 +9,7 @@ from scipy import stats
 
 from quire.artifacts.errors import RunError
 from quire.train.studies.catalogue import STUDIES
-from quire.train.studies.conduct import conduct
+from quire.train.studies.run import conduct
 from quire.train.studies.snn.priors import (
     ECCENTRICITY,
     MEASURES,

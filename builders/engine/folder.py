@@ -1,0 +1,213 @@
+"""A bundle's folder while the bundle is being built.
+
+The working files lie in `.building` inside it: the identity of what is built there, and for each
+finished shard its index rows and its part of the whole-dataset tables, written after the shard has
+its name. So a shard is finished when its rows are there, a build that was stopped, however hard,
+goes on where it was, and the manifest, written last of all, turns the folder into a bundle.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quire.artifacts import tables
+from quire.artifacts.card import card
+from quire.artifacts.digest import publish, sha256, whole_file
+from quire.artifacts.errors import BuildError, SourceError
+from quire.artifacts.index import write_index
+from quire.artifacts.lock import held
+from quire.artifacts.manifest import (
+    CARD,
+    INDEX,
+    MANIFEST,
+    SUMS,
+    File,
+    Identity,
+    LeftOut,
+    Manifest,
+    sums,
+)
+from quire.artifacts.shards import Rows, Shard
+from quire.builders.engine.recipe import Part, WriteTable
+
+_WORK = ".building"
+_IDENTITY = "identity.json"
+_LOCK = "lock"
+_PART = "part/"  # before the names of its arrays in the record of a shard
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A shard that is there, its index rows, and the samples that could not be read."""
+
+    shard: Shard
+    rows: Rows
+    left_out: tuple[LeftOut, ...]
+
+
+@contextmanager
+def claim(folder: Path, identity: Identity) -> Iterator[None]:
+    """Take a folder for one build: a new or empty one, or one in which the same build was stopped.
+
+    Raises:
+        BuildError: it belongs to another recipe or source, holds something else, or another process
+            is building there.
+    """
+    work = folder / _WORK
+    check(folder, identity)
+    work.mkdir(parents=True, exist_ok=True)
+    with held(work / _LOCK, BuildError(f"another process is building in {folder}")):
+        if not (work / _IDENTITY).exists():
+            with whole_file(work / _IDENTITY) as file:
+                file.write(_text(identity).encode())
+        yield
+
+
+def check(folder: Path, identity: Identity) -> None:
+    """Refuse a folder that this build may not go on in; nothing is written.
+
+    Raises:
+        BuildError: it belongs to another recipe or source, or holds something else.
+    """
+    if (folder / MANIFEST).exists():
+        there = Manifest.from_json((folder / MANIFEST).read_text("utf-8")).identity
+    elif (folder / _WORK / _IDENTITY).exists():
+        there = Identity(**json.loads((folder / _WORK / _IDENTITY).read_text("utf-8")))
+    else:
+        if folder.exists() and not folder.is_dir():
+            raise BuildError(f"{folder} is a file")
+        if folder.exists() and any(entry.name != _WORK for entry in folder.iterdir()):
+            raise BuildError(
+                f"{folder} is not empty and holds no build of ours: name another folder"
+            )
+        return
+    if difference := Identity(**json.loads(_text(identity))).difference(there):
+        raise BuildError(f"{folder} belongs to another build; {difference}")
+
+
+def _text(identity: Identity) -> str:
+    return json.dumps(asdict(identity), indent=1, sort_keys=True)
+
+
+def partials(folder: Path) -> Path:
+    """Where the unfinished files of a build lie."""
+    return folder / _WORK
+
+
+def record(folder: Path, finished: Finished, part: Part | None = None) -> None:
+    """Note that a shard is there, and keep its part of the tables."""
+    arrays: dict[str, Any] = {"keys": finished.rows.keys}
+    arrays |= {_PART + name: array for name, array in (part or {}).items()}
+    for kind in ("offsets", "lengths", "columns"):
+        arrays |= {f"{kind}/{name}": a for name, a in getattr(finished.rows, kind).items()}
+    about = {
+        "shard": asdict(finished.shard),
+        "left_out": [asdict(sample) for sample in finished.left_out],
+    }
+    with whole_file(_record_path(folder, finished.shard.name)) as file:
+        np.savez(file, about=np.bytes_(json.dumps(about).encode()), **arrays)
+
+
+def _record_path(folder: Path, shard: str) -> Path:
+    return folder / _WORK / f"{shard}.npz"
+
+
+def is_finished(folder: Path, shard: str) -> bool:
+    """Whether a shard of this build is there."""
+    return _record_path(folder, shard).exists() and (folder / shard).exists()
+
+
+def _finished(folder: Path, shard: str) -> Finished:
+    with np.load(_record_path(folder, shard), allow_pickle=False) as arrays:
+        about = json.loads(arrays["about"].item())
+        parts: dict[str, dict[str, Any]] = {"offsets": {}, "lengths": {}, "columns": {}}
+        for name in arrays.files:
+            part, _, column = name.partition("/")
+            if part in parts:
+                parts[part][column] = arrays[name]
+        rows = Rows(arrays["keys"], **parts)
+    left_out = tuple(LeftOut(**sample) for sample in about["left_out"])
+    return Finished(Shard(**about["shard"]), rows, left_out)
+
+
+def _parts(folder: Path, names: Sequence[str]) -> Iterator[Part]:
+    """The parts of finished shards, each read when it is its turn."""
+    for name in names:
+        with np.load(_record_path(folder, name), allow_pickle=False) as arrays:
+            part = {
+                entry.removeprefix(_PART): arrays[entry]
+                for entry in arrays.files
+                if entry.startswith(_PART)
+            }
+        yield part
+
+
+def write_table(path: Path, write: WriteTable, folder: Path, names: Sequence[str]) -> None:
+    """Write a whole-dataset table from the parts of the shards that are finished in a folder."""
+    with tables.new_table(path) as file:
+        write(file, _parts(folder, names))
+
+
+def bind(
+    folder: Path,
+    identity: Identity,
+    names: Sequence[str],
+    writers: Mapping[str, WriteTable] | None = None,
+    *,
+    skip_bad: bool,
+) -> Manifest:
+    """Turn a folder in which every shard is finished into a bundle, tables included.
+
+    A shard of which no sample could be read stays out of it.
+
+    Raises:
+        SourceError: an earlier run left samples out, and this one may not.
+    """
+    finished = [_finished(folder, name) for name in names]
+    left_out = {sample for f in finished for sample in f.left_out}
+    if left_out and not skip_bad:
+        bad = min(left_out, key=lambda sample: sample.index)
+        raise SourceError(f"{bad.file}: {bad.reason} (skip-bad leaves such samples out)")
+    empty = [f.shard.name for f in finished if not f.shard.samples]
+    full = [f for f in finished if f.shard.samples]
+    shards = [f.shard for f in full]
+    work = folder / _WORK
+    index = write_index(work / INDEX, shards, [f.rows for f in full])
+    publish(work / INDEX, folder / INDEX)
+    for name, write in (writers or {}).items():
+        write_table(work / name, write, folder, names)
+        publish(work / name, folder / name)
+    _write(folder / CARD, card(identity, shards, index.rows, tuple(writers or ())))
+    manifest = Manifest(
+        identity=identity,
+        shards=tuple(shards),
+        tables=tuple(_file(folder / name) for name in (INDEX, *(writers or ()))),
+        card=_file(folder / CARD),
+        left_out=tuple(sorted(left_out, key=lambda sample: (sample.index, sample.file))),
+    )
+    for name in empty:
+        (folder / name).unlink(missing_ok=True)
+    _write(work / MANIFEST, manifest.to_json())
+    _write(folder / SUMS, sums(manifest, sha256(work / MANIFEST)))
+    publish(work / MANIFEST, folder / MANIFEST)
+    return manifest
+
+
+def clear(folder: Path) -> None:
+    """Remove the working files of a build whose manifest is written."""
+    shutil.rmtree(folder / _WORK, ignore_errors=True)
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def _file(path: Path) -> File:
+    return File(path.name, path.stat().st_size, sha256(path))

@@ -1,0 +1,265 @@
+"""The engine: a recipe and a source become a bundle. The only place that knows Dask."""
+
+import importlib.metadata
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+
+from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import BuildError, QuireError, SourceError
+from quire.artifacts.manifest import MANIFEST, Identity, LeftOut, Manifest
+from quire.artifacts.shards import Samples, write_shard
+from quire.builders.engine import folder as building
+from quire.builders.engine.plan import ShardTask
+from quire.builders.engine.recipe import AnySource, Part, Recipe, Run, to_record
+from quire.builders.sources.source import Source
+
+PATIENCE = "10s"  # for a scheduler to answer
+DEATHS = 2  # workers that may die over one shard before the build stops
+
+Report = Callable[[int, int], None]  # shards finished so far, shards in all
+Make = Callable[[ShardTask], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a build will do, known before anything is written."""
+
+    recipe: Recipe[Any]
+    identity: Identity
+    tasks: tuple[ShardTask, ...]
+    missing: tuple[ShardTask, ...]
+
+    @property
+    def bytes(self) -> int | None:
+        """The size of all shards where every sample is there; None when that is open."""
+        sizes = [task.bytes for task in self.tasks]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    def describe(self) -> str:
+        """The plan in a few lines."""
+        size = (
+            "of a size that depends on the samples"
+            if self.bytes is None
+            else f"{self.bytes:,} bytes"
+        )
+        recipe, source = self.identity.recipe, self.identity.source
+        lines = [f"{field}: {value}" for field, value in recipe.items()]
+        read = f"{source['samples']:,} samples of {source['kind']}" if source["samples"] else "none"
+        lines += [
+            f"source: {read}",
+            f"parts: {', '.join(dict.fromkeys(task.part for task in self.tasks))}",
+            f"samples: {sum(task.stop - task.start for task in self.tasks):,}",
+            f"shards: {len(self.tasks):,}, {size}",
+            f"already there: {len(self.tasks) - len(self.missing):,} shards",
+        ]
+        return "\n".join(lines)
+
+
+def plan(recipe: Recipe[AnySource], source: AnySource, folder: Path) -> Plan:
+    """Lay out a build in a folder, and see what of it is already there.
+
+    Raises:
+        RecipeError: the recipe cannot be built from this source.
+        BuildError: the folder belongs to another build.
+    """
+    recipe = recipe.resolve(source)
+    identity = identify(recipe, source)
+    tasks = recipe.plan(source)
+    if not tasks:
+        raise BuildError("there is nothing to build: the source has no samples")
+    building.check(folder, identity)
+    complete = (folder / MANIFEST).exists()
+    missing = [t for t in tasks if not complete and not building.is_finished(folder, t.name)]
+    return Plan(recipe, identity, tasks, tuple(missing))
+
+
+def identify(recipe: Recipe[Any], source: Source) -> Identity:
+    """Everything that decides the bytes of a resolved recipe's bundle."""
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", *recipe.libraries)}
+    return Identity(
+        recipe=to_record(recipe),
+        source={
+            "kind": source.kind,
+            "split": source.split,
+            "samples": len(source),
+            "class_names": list(source.class_names),
+            "sha256": source.fingerprint(),
+        },
+        inputs=dict(recipe.fingerprints()),
+        versions={**versions, "h5py": h5py.version.version, "hdf5": h5py.version.hdf5_version},
+    )
+
+
+def build(
+    recipe: Recipe[AnySource],
+    source: AnySource,
+    folder: Path,
+    *,
+    workers: int = 0,
+    scheduler: str | None = None,
+    skip_bad: bool = False,
+    report: Report | None = None,
+) -> Manifest:
+    """Build a bundle, or go on with one that was stopped.
+
+    Args:
+        recipe: what to build; none of the other arguments changes a byte of it.
+        source: the raw dataset.
+        folder: where; on a cluster, a folder that every worker sees under the same name.
+        workers: local processes; 0 builds in this process.
+        scheduler: address of a running Dask scheduler to use instead.
+        skip_bad: leave out samples that cannot be read, with the reasons in the manifest.
+        report: called when shards are finished.
+
+    Raises:
+        RecipeError: the recipe cannot be built from this source.
+        SourceError: a sample cannot be read and `skip_bad` is off.
+        BuildError: the folder belongs to another build, or workers keep dying.
+    """
+    folder = folder.absolute()
+    planned = plan(recipe, source, folder)
+    with building.claim(folder, planned.identity):
+        if (folder / MANIFEST).exists():
+            manifest = Manifest.from_json((folder / MANIFEST).read_text("utf-8"))
+        else:
+            make = partial(_make, planned.recipe, source, folder, skip_bad)
+            _make_all(make, planned, workers, scheduler, report or (lambda done, total: None))
+            names = [task.name for task in planned.tasks]
+            tables = planned.recipe.tables()
+            manifest = building.bind(folder, planned.identity, names, tables, skip_bad=skip_bad)
+        building.clear(folder)
+    return manifest
+
+
+def _make(
+    recipe: Recipe[AnySource], source: AnySource, folder: Path, skip_bad: bool, task: ShardTask
+) -> None:
+    """Make one shard, wherever this runs."""
+    with whole_file(folder / task.name, partials=building.partials(folder)) as file:
+        finished, part = derive(recipe, source, task, file, skip_bad=skip_bad)
+    building.record(folder, finished, part)
+
+
+def derive(
+    recipe: Recipe[AnySource],
+    source: AnySource,
+    task: ShardTask,
+    file: IO[bytes],
+    *,
+    skip_bad: bool,
+) -> tuple[building.Finished, Part]:
+    """Write one shard of a resolved recipe to a file; also gives its part of the tables.
+
+    Raises:
+        SourceError: a sample cannot be read and `skip_bad` is off.
+    """
+    left_out: list[LeftOut] = []
+    pieces: list[Part] = []
+    blocks = _readable(recipe.samples(source, task), left_out, pieces, skip_bad)
+    shard, rows = write_shard(file, task.name, blocks)
+    names = dict.fromkeys(name for piece in pieces for name in piece)
+    part = {name: np.concatenate([p[name] for p in pieces if name in p]) for name in names}
+    return building.Finished(shard, rows, tuple(left_out)), part
+
+
+def _readable(
+    runs: Iterator[Run], left_out: list[LeftOut], pieces: list[Part], skip_bad: bool
+) -> Iterator[Samples]:
+    """The samples that can be read; the others go to `left_out`, or stop the build."""
+    for run in runs:
+        if run.bad and not skip_bad:
+            bad = run.bad[0]
+            raise SourceError(f"{bad.file}: {bad.reason} (skip-bad leaves such samples out)")
+        left_out += run.bad
+        pieces.append(run.part)
+        if run.samples.keys:
+            yield run.samples
+
+
+def _make_all(
+    make: Make, planned: Plan, workers: int, scheduler: str | None, report: Report
+) -> None:
+    """Make the missing shards, here or by Dask."""
+    before = len(planned.tasks) - len(planned.missing)
+    report(before, len(planned.tasks))
+    if not planned.missing:
+        return
+    if workers == 0 and scheduler is None:
+        for done, task in enumerate(planned.missing, start=before + 1):
+            make(task)
+            report(done, len(planned.tasks))
+        return
+    with _client(min(workers, len(planned.missing)), scheduler) as client:
+        made = _completed(client, make, planned.missing)
+        for done, _ in enumerate(made, start=before + 1):
+            report(done, len(planned.tasks))
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    """A Dask client of a running scheduler, or of a cluster of processes on this machine."""
+    import dask
+    import distributed
+
+    if scheduler is not None:
+        try:
+            client = distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise BuildError(f"no Dask scheduler answers at {scheduler} ({error})") from error
+        with client:
+            yield client
+        return
+    environment = "distributed.nanny.pre-spawn-environ"
+    settings = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        # Dask has malloc give freed memory back at once; taking it again for every block of images
+        # would cost as much as the work on it.
+        f"{environment}.MALLOC_TRIM_THRESHOLD_": 1 << 28,
+        f"{environment}.MALLOC_MMAP_THRESHOLD_": 1 << 25,
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _completed(client: Any, make: Make, tasks: Sequence[ShardTask]) -> Iterator[None]:
+    """Make shards by Dask, one a task, and tell of each when it is finished."""
+    import distributed
+
+    futures = client.map(partial(_attempt, make), tasks, pure=False)
+    names = {future.key: task.name for future, task in zip(futures, tasks, strict=True)}
+    try:
+        for future in distributed.as_completed(futures, loop=client.loop):
+            if error := future.result():
+                raise error
+            yield
+    except distributed.KilledWorker as error:
+        raise BuildError(f"workers keep dying over {names[error.task]}") from error
+    finally:
+        client.cancel(futures)
+
+
+def _attempt(make: Make, task: ShardTask) -> Exception | None:
+    """Make one shard; an expected error is returned, since Dask would log one that is raised."""
+    try:
+        make(task)
+    except (QuireError, OSError) as error:
+        return error
+    return None

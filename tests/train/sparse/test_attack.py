@@ -1,0 +1,185 @@
+"""Attacks on many networks: each as if it were alone, and none twice."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from quire.artifacts.errors import RunError
+from quire.loaders.stream import stream
+from quire.train.attacks.epsilon import smallest_epsilons
+from quire.train.attacks.fgsm import fgsm
+from quire.train.attacks.one_pixel import one_pixel
+from quire.train.attacks.targets import Alone
+from quire.train.engine.subset import rows_of
+from quire.train.sparse.attack import Attack, Counts, attack
+from quire.train.sparse.evaluate import measure
+from quire.train.sparse.loading import trained
+from quire.train.sparse.training import train_sparse
+from tests.train.sparse.small import ATTACK, QUICK, Stop, trained_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = replace(QUICK, epochs=12, together=2)
+    return trained_run(tmp_path_factory.mktemp("attack"), config)
+
+
+def answered(run: Path, what: str) -> dict[str, int]:
+    """When each answer to a kind of question was written."""
+    return {
+        str(path): path.stat().st_mtime_ns
+        for path in (run / "evaluations").rglob("0*.json")
+        if json.loads(path.read_text())["question"]["what"] == what
+    }
+
+
+def test_each_network_is_attacked_as_if_it_were_alone(run: Path) -> None:
+    data = str(run.parent / "test")
+    rows = {row.number: row for row in attack(run, data, how=ATTACK)}
+    clean = {row.number: row for row in measure(run, data)}
+    batch = next(iter(stream(data)))
+    images, labels = batch["image"].flatten(1).float() / 255, batch["label"]
+    few = torch.from_numpy(rows_of(stream(data), ATTACK.pixel_images))
+    fooled = 0
+    for group in trained(run)[1]:
+        networks = group.networks()
+        for index, member in enumerate(group.members):
+            alone, row = Alone(networks.member(index)), rows[member.number]
+            found: dict[str, Any] = {
+                "fgsm": fgsm(alone, images, labels, epsilon=0.2),
+                "epsilon": smallest_epsilons(alone, images, labels, search=ATTACK.search),
+                "one_pixel": one_pixel(
+                    *(alone, images[few], labels[few], few),
+                    numbers=torch.tensor([member.number]),
+                    shape=(1, 8, 8),
+                    evolution=ATTACK.evolution,
+                ),
+            }
+            for kind, one in found.items():
+                outcome, counts = one.outcome(), getattr(row, kind)
+                assert (counts.correct, counts.fooled) == (
+                    int(outcome.correct),
+                    int(outcome.fooled),
+                )
+                assert counts.total == pytest.approx(float(outcome.total), abs=1e-4)
+                fooled += counts.fooled
+            assert (row.macro_f1, row.correct) == (
+                clean[row.number].macro_f1,
+                clean[row.number].correct,
+            )
+            assert row.fgsm and row.fgsm.correct == row.correct
+    assert fooled > 20  # or nothing was tested
+
+
+def test_measures_are_those_of_the_counts(run: Path) -> None:
+    for row in attack(run, str(run.parent / "test"), how=ATTACK):
+        assert row.fgsm and row.epsilon and row.one_pixel
+        assert row.fgsm_error_rate == row.fgsm.fooled / row.fgsm.correct
+        if row.fgsm.fooled:
+            assert row.fgsm_confidence == row.fgsm.total / row.fgsm.fooled
+            assert row.average_epsilon == row.epsilon.total / row.epsilon.fooled
+        assert row.epsilon.withstood == row.epsilon.correct - row.epsilon.fooled
+    nothing = Counts(0, 0, 0.0)
+    assert math.isnan(nothing.error_rate) and math.isnan(nothing.mean)
+    assert Counts(4, 0, 0.0).error_rate == 0 and math.isnan(Counts(4, 0, 0.0).mean)
+
+
+def test_the_group_has_no_influence(run: Path, tmp_path: Path) -> None:
+    place = run.parent
+    train_sparse(
+        replace(QUICK, epochs=12, together=1), str(place / "train"), place / "graphs", tmp_path
+    )
+    how = replace(ATTACK, attacks=("one_pixel",))
+    one = attack(run, str(place / "test"), how=how)
+    other = attack(tmp_path, str(place / "test"), how=how)
+    assert [row.number for row in one] == [row.number for row in other]
+    for mine, theirs in zip(one, other, strict=True):
+        assert mine.one_pixel and theirs.one_pixel
+        assert mine.one_pixel.fooled == theirs.one_pixel.fooled
+        assert mine.one_pixel.total == pytest.approx(theirs.one_pixel.total, abs=1e-2)
+
+
+def test_the_table_has_what_was_asked_for(run: Path) -> None:
+    data = str(run.parent / "test")
+    before = set((run / "evaluations").rglob("networks.csv"))
+    rows = attack(run, data, how=replace(ATTACK, attacks=("epsilon", "fgsm"), images=9))
+    tables = set((run / "evaluations").rglob("networks.csv")) - before
+    (table,) = tables
+    lines = list(csv.DictReader(table.read_text().splitlines()))
+    assert list(lines[0])[5:] == [
+        *("images", "correct", "accuracy", "macro_f1"),
+        *("epsilon_correct", "epsilon_fooled", "epsilon_withstood", "average_epsilon"),
+        *("fgsm_correct", "fgsm_fooled", "fgsm_withstood", "fgsm_error_rate", "fgsm_confidence"),
+    ]
+    found = [repr(row.average_epsilon) for row in rows]
+    assert [line["average_epsilon"] for line in lines] == found
+    assert all(row.one_pixel is None and math.isnan(row.one_pixel_error_rate) for row in rows)
+    assert {row.images for row in rows} == {18}
+
+
+def test_a_change_of_one_attack_does_not_repeat_the_others(run: Path) -> None:
+    data = str(run.parent / "test")
+    attack(run, data, how=ATTACK)
+    before = {what: answered(run, what) for what in ("clean", "epsilon", "one_pixel", "fgsm")}
+    attack(run, data, how=replace(ATTACK, epsilon=0.3))
+    assert answered(run, "fgsm").keys() > before.pop("fgsm").keys()
+    assert {what: answered(run, what) for what in before} == before
+    attack(run, data, how=replace(ATTACK, seed=1))
+    assert answered(run, "one_pixel").keys() > before["one_pixel"].keys()
+    seen: list[int] = []
+    attack(run, data, how=ATTACK, report=lambda done, total: seen.append(done))
+    assert not seen
+
+
+def test_an_attack_that_was_stopped_goes_on(run: Path) -> None:
+    data, how = str(run.parent / "test"), replace(ATTACK, images=6, attacks=("fgsm", "one_pixel"))
+    whole = attack(run, data, how=how)
+    for path in answered(run, "fgsm"):
+        if json.loads(Path(path).read_text())["question"]["images"] == 6:
+            Path(path).unlink()
+    (table,) = [
+        path.with_name("networks.csv")
+        for path in (run / "evaluations").rglob("question.json")
+        if json.loads(path.read_text())["question"].get("fgsm", {}).get("images") == 6
+    ]
+    text = table.read_text()
+    table.unlink()
+
+    def stopping(done: int, total: int) -> None:
+        assert total == 36  # three groups see 12 samples
+        if done == 24:
+            raise Stop
+
+    with pytest.raises(Stop):
+        attack(run, data, how=how, report=stopping)
+    assert len(table.read_text().splitlines()) == 3
+    seen: list[int] = []
+    again = attack(run, data, how=how, report=lambda done, total: seen.append(total))
+    assert again == whole and seen == [24, 24]
+    assert table.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"attacks": ()}, "attacks must be some"),
+        ({"attacks": ("fgsm", "fgsm")}, "attacks must be some"),
+        ({"attacks": ("pgd",)}, "no attack 'pgd'"),
+        ({"images": 0}, "images is 0"),
+        ({"pixel_images": 0}, "pixel_images is 0"),
+        ({"epsilon": -0.1}, "epsilon is -0.1"),
+        ({"step": 0.0}, "they must go up"),
+        ({"population": 2}, "a mutant needs two others"),
+        ({"generations": -1}, "there are -1 generations"),
+        ({"mutation": (1.0, 0.5)}, "mutation is in"),
+    ],
+)
+def test_a_wrong_field_is_refused_in_a_sentence(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        Attack(**fields)

@@ -1,0 +1,110 @@
+"""What `quire train segment` does, and `quire evaluate` with its runs."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
+
+from quire.artifacts.errors import RunError
+from quire.models.deeplab import num_parameters
+from quire.train.classify.evaluate import Evaluate
+from quire.train.engine.metrics import read_metrics
+from quire.train.engine.options import Bar, Running
+from quire.train.engine.runs import read_run
+from quire.train.report.grid import as_csv, as_text
+from quire.train.segmentation.evaluate import class_grid, evaluate_segmentation, subset_grid
+from quire.train.segmentation.measure import Measure
+from quire.train.segmentation.run import Segment, build_model
+from quire.train.segmentation.stages import Bundles
+from quire.train.segmentation.training import train_segmentation
+
+
+def segment_command(bar: Bar) -> Callable[..., int]:
+    """The command that trains segmentation."""
+
+    def segment(
+        data: str,
+        out: Path,
+        running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff],
+        config: Annotated[Segment, OmitArgPrefixes],
+        cooccurrence: Path | None = None,
+        clean: str | None = None,
+    ) -> int:
+        bundles = Bundles(data=data, cooccurrence=cooccurrence, clean=clean)
+        with bar("steps") as report:
+            new = train_segmentation(config, bundles, out, running=running, report=report)
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"{out}: {'trained' if new else 'was trained before'}; {_summary(out)}")
+            print(_parameters(config, len(read_run(out).classes)))
+        return 0
+
+    segment.__doc__ = f"""{Segment.__doc__}
+
+    Args:
+        data: The bundle to train on: scenes, or for binding-cc blends; a folder, or an address.
+        out: The run's folder. One in which the same run was stopped is taken up again.
+        cooccurrence: The bundle of how often classes meet, for binding-cm.
+        clean: The bundle of scenes for the second stage of binding-cc.
+    """
+    return segment
+
+
+def measure_segmentation(
+    bar: Bar,
+    runs: Sequence[Path],
+    data: str,
+    how: Evaluate,
+    *,
+    subsets: Path | None,
+    device: str | None,
+    csv: Path | None,
+) -> int:
+    """Measure runs of segmentation, and say what they reach on a bundle and on subsets of it.
+
+    Raises:
+        RunError: something is asked for that other methods know; or see `evaluate_segmentation`.
+    """
+    if how != Evaluate(images=how.images, batch_size=how.batch_size):
+        raise RunError("of the options of a measurement, segmentation knows images and batch-size")
+    measure = Measure(images=how.images, batch_size=how.batch_size or Measure.batch_size)
+    found = []
+    with bar("scenes") as report:
+        for run in runs:
+            found.append(
+                evaluate_segmentation(
+                    run, data, how=measure, subsets=subsets, device=device, report=report
+                )
+            )
+    grid = subset_grid(data, found)
+    print(as_text(grid), as_text(class_grid(data, read_run(runs[0]).classes, found)), sep="\n\n")
+    if csv:
+        csv.write_text(as_csv(grid), "utf-8")
+    return 0
+
+
+def _parameters(config: Segment, classes: int) -> str:
+    """How many numbers the network learns, in all and in each part.
+
+    >>> _parameters(Segment(variant="baseline", trunk="small"), 21)
+    '271,861 parameters: encoder 93,472, head 178,389'
+    """
+    with torch.device("meta"):
+        model = build_model(config, classes)
+    parts = {name: num_parameters(part) for name, part in model.named_children()}
+    told = ", ".join(f"{name} {number:,}" for name, number in parts.items() if number)
+    return f"{num_parameters(model):,} parameters: {told}"
+
+
+def _summary(run: Path) -> str:
+    """What the last epoch of a run says of itself."""
+    lines = [line for line in read_metrics(run) if "mean_loss" in line]
+    if not lines:
+        return "no metrics"
+    last = lines[-1]
+    return (
+        f"{last['step']:,} steps, a loss of {last['mean_loss']:.4f} in the last epoch,"
+        f" {last['images_per_second']:,.1f} scenes a second"
+    )
