@@ -13,10 +13,10 @@ from quire.artifacts.errors import BundleError, RunError
 from quire.loaders.draws import Draws
 from quire.loaders.stream import stream
 from quire.train.classify.augmentation import augmented
-from quire.train.classify.run import Classify, lasting
+from quire.train.classify.run import Classify
 from quire.train.engine.dataset_checks import check_same_kind, shape_of
 from quire.train.engine.options import key
-from quire.train.engine.runs import Run
+from quire.train.engine.runs import Run, absolute
 
 ANCHORS = "anchors"  # what a run's record calls the bundle
 
@@ -50,7 +50,7 @@ def read_anchors(run: Run, place: str, device: torch.device) -> Anchors:
     if len(lacking):
         raise RunError(f"{place} has no anchor of class {run.classes[int(lacking[0])]!r}")
     bundle = everything.state_dict()["bundle"]
-    return Anchors(images=images, labels=labels, rows=rows, bundle=bundle, place=lasting(place))
+    return Anchors(images=images, labels=labels, rows=rows, bundle=bundle, place=absolute(place))
 
 
 def with_anchors(

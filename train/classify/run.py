@@ -20,7 +20,15 @@ from quire.train.engine.checkpoint import load_weights
 from quire.train.engine.dataset_checks import class_names, shape_of
 from quire.train.engine.options import Precision
 from quire.train.engine.pretrained import digest_of
-from quire.train.engine.runs import MODEL, Run, config_of, is_finished, read_run, to_record
+from quire.train.engine.runs import (
+    MODEL,
+    Run,
+    absolute,
+    config_of,
+    is_finished,
+    read_run,
+    to_record,
+)
 
 Encoder: TypeAlias = Literal[
     "resnet8",
@@ -154,17 +162,12 @@ def described(config: Classify, data: str, batches: Stream) -> tuple[Classify, R
         bundle=batches.state_dict()["bundle"],
         classes=classes,
         channels=channels,
-        data=lasting(data),
+        data=absolute(data),
         inputs={} if config.weights is None else {WEIGHTS: digest_of(config.weights)},
     )
     with torch.device("meta"):
         build_model(config, run)  # a model that cannot be is refused before a folder is taken
     return config, run
-
-
-def lasting(data: str) -> str:
-    """Where data lies, wherever one asks from: an address, or an absolute path."""
-    return data if "://" in data else str(Path(data).absolute())
 
 
 def recorded(config: Classify) -> dict[str, Any]:

@@ -80,6 +80,11 @@ def to_record(config: Any) -> dict[str, Any]:
     return record
 
 
+def absolute(data: str) -> str:
+    """Where data lies, wherever one asks from: an address, or an absolute path."""
+    return data if "://" in data else str(Path(data).absolute())
+
+
 def digest(record: Any) -> str:
     """Sixteen letters that stand for a record of plain values, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]

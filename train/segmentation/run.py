@@ -11,12 +11,19 @@ from quire.artifacts.errors import RunError
 from quire.loaders.stream import Stream
 from quire.models.deeplab import IMAGENET_MEAN, IMAGENET_STD, DeepLab, deeplab
 from quire.models.feature_binding import FeatureBinding, feature_binding
-from quire.train.classify.run import lasting
 from quire.train.engine.checkpoint import load_weights
 from quire.train.engine.dataset_checks import class_names
 from quire.train.engine.options import Precision
 from quire.train.engine.pretrained import digest_of
-from quire.train.engine.runs import MODEL, Run, config_of, is_finished, read_run, to_record
+from quire.train.engine.runs import (
+    MODEL,
+    Run,
+    absolute,
+    config_of,
+    is_finished,
+    read_run,
+    to_record,
+)
 
 Trunk: TypeAlias = Literal["resnet50", "resnet101", "small"]
 Variant: TypeAlias = Literal["baseline", "mixup", "mixup-cm", "cutmix", "binding-cc", "binding-cm"]
@@ -166,7 +173,7 @@ def described(config: Segment, data: str, scenes: Stream) -> Run:
         bundle=scenes.state_dict()["bundle"],
         classes=class_names(scenes, data),
         channels=3,
-        data=lasting(data),
+        data=absolute(data),
         inputs={} if config.weights is None else {WEIGHTS: digest_of(config.weights)},
     )
 

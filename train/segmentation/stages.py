@@ -16,11 +16,10 @@ from quire.artifacts.digest import sha256
 from quire.artifacts.errors import RunError
 from quire.artifacts.manifest import MANIFEST
 from quire.loaders.draws import Draws
-from quire.train.classify.run import lasting
 from quire.train.engine.dataset_checks import class_names
 from quire.train.engine.options import Running, key
 from quire.train.engine.ranks import Ranks
-from quire.train.engine.runs import MODEL, Run
+from quire.train.engine.runs import MODEL, Run, absolute
 from quire.train.segmentation.blending import Blended, blend_by_cooccurrence, cutmix, mixup
 from quire.train.segmentation.objectives import OBJECTIVES, Objective, denoised
 from quire.train.segmentation.run import CLEAN, COOCCURRENCE, SEPARATION, Segment, described
@@ -185,5 +184,5 @@ def _denoising_seed(config: Segment) -> int:
 
 
 def _with_input(run: Run, name: str, digest: str, place: str) -> Run:
-    inputs, places = {**run.inputs, name: digest}, {**run.places, name: lasting(place)}
+    inputs, places = {**run.inputs, name: digest}, {**run.places, name: absolute(place)}
     return replace(run, inputs=inputs, places=places)
