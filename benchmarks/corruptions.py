@@ -84,7 +84,7 @@ def timed(name: str, images: Images, frost: Path, options: Options) -> dict[str,
 
 
 def table(rows: Rows) -> str:
-    """Images a second, and ours as a multiple of each other's; then seconds for the whole grid."""
+    """images/s, and ours as a multiple of each other's; then seconds for the whole grid."""
     peers = (PLAINLY, PACKAGE)
     lines = [f"{'images/s':18}{OURS:>10}" + "".join(f"{p:>18}{'ours /':>8}" for p in peers)]
     for name, row in rows.items():

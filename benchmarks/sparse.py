@@ -1,4 +1,4 @@
-"""What it saves to train sparse networks side by side, not one after another.
+"""What it saves to train sparse networks jointly, not one after another.
 
     python -m benchmarks.sparse --out sparse.json
 
@@ -29,13 +29,13 @@ from quire.train.sparse.run import Graphs as Read
 from quire.train.sparse.run import Sparse, group_of, groups_of, read_graphs
 from tests.bundles import image_bundle, random_images
 
-TOGETHER, ALONE = "side by side", "one after another"
+TOGETHER, ALONE = "jointly", "one after another"
 _MNIST = 60_000  # images of an epoch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Train networks side by side and one after another in turn, and print the ratio."""
+    """Train networks jointly and one after another in turn, and print the ratio."""
 
     out: Path | None = None
     """Also write all that was measured as JSON."""

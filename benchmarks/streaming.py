@@ -5,7 +5,7 @@
 Everything lies in the page cache, and every row delivers the same pixels as uint8 tensors, which is
 checked. `cores 1` keeps a whole row to one core: reading ahead, decoding, and making batches. The
 first epoch also pays for opening the bundle, for worker processes, and with ours for loading the
-compiled gather. Loaders of some thousand images a second get only the first of them to read, in as
+compiled gather. Loaders of some thousand images/s get only the first of them to read, in as
 many whole shards as `--slow` says.
 """
 

@@ -31,7 +31,7 @@ from tests.bundles import image_bundle, random_images
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Train with every head in turn, and print how many images a second it took."""
+    """Train with every head in turn, and print how many images/s it took."""
 
     out: Path | None = None
     """Also write all that was measured as JSON."""

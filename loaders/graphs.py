@@ -71,7 +71,7 @@ class Prunings:
     """A network that loses hidden connections step by step, in several ways.
 
     Its graph at step 0 is a `quire.models.sparse.SparseNetwork`'s, and the later ones are masks of
-    it: a node that has lost all its predecessors hears no inputs, but its bias.
+    it: a node that has lost all its predecessors receives no inputs, but its bias.
     """
 
     graphs: Sequence[Sequence[StoredGraph]]

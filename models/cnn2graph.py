@@ -2,9 +2,9 @@ r"""CNN2Graph (Trivedy & Latecki 2023): classifiers that compare an image with a
 
 The letters are the paper's: $X$ the embeddings of the images of a batch, $L$ those of the anchors
 (images that stand for their classes), $P$ the proxies (learned vectors of the same width, assigned
-to classes), $L'$ and $P'$ what an image hears from either, $\omega$ how all that becomes one.
+to classes), $L'$ and $P'$ what an image receives from either, $\omega$ how all that becomes one.
 
-An image hears from the proxy set alone, never from another image. So its logits are the same in
+An image aggregates the proxy set alone, never another image. So its logits are the same in
 any batch (once batch normalisation is frozen), and cost the same however many images came before.
 """
 
@@ -91,7 +91,7 @@ class CNN2GraphHead(nn.Module):
     r"""Computes $W z + b$ with z what the aggregation makes of an embedding and a proxy set.
 
     One classifier serves images, anchors and proxies: anchors and proxies are queries like any
-    other when they are classified, and hear from the proxy set that they are in.
+    other when they are classified, and receive from the proxy set that they are in.
 
     >>> head = CNN2GraphHead(8, 10, CNN2GraphConfig(kind="gnn", heads=2))
     >>> head(torch.randn(5, 8), head.prepare(torch.randn(10, 8))).shape

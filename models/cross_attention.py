@@ -1,7 +1,7 @@
 r"""Cross-attention from images to anchors and to proxies (Trivedy & Latecki 2023, section 3.3).
 
 An image is a node that is joined to every anchor (an image too, with a known class) and to every
-proxy (a learned vector), and to no other image. What it hears from either set is a weighted sum
+proxy (a learned vector), and to no other image. What it receives from either set is a weighted sum
 of values. Each set has a softmax of its own, so the weights over the anchors sum to 1, and those
 over the proxies do. An image's own features are in neither.
 
@@ -139,14 +139,14 @@ class TransformerAttention(nn.Module):
 
 
 def message(weights: Tensor, side: Side) -> Tensor:
-    """What each query hears, head beside head. (heads, B, M), heads x (M, d) -> (B, heads d).
+    """What each query receives, head beside head. (heads, B, M), heads x (M, d) -> (B, heads d).
 
     >>> side = Side(keys=torch.empty(1, 2, 2), values=torch.tensor([[[1.0, 0.0], [0.0, 4.0]]]))
     >>> message(torch.tensor([[[0.25, 0.75]]]), side)
     tensor([[0.2500, 3.0000]])
     """
-    heard: Tensor = weights.to(side.values.dtype) @ side.values  # (heads, B, d)
-    return heard.transpose(0, 1).flatten(1)
+    received: Tensor = weights.to(side.values.dtype) @ side.values  # (heads, B, d)
+    return received.transpose(0, 1).flatten(1)
 
 
 def _by_head(nodes: Tensor, heads: int) -> Tensor:

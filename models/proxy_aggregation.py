@@ -1,7 +1,7 @@
 r"""How an image and its proxy set become one representation (Trivedy & Latecki 2023, section 3).
 
 With attention an image weighs the anchors and the proxies; without ("isotropic") it takes them all
-alike. The letters: x is an image's embedding, $L'$ and $P'$ what it hears from anchors and proxies.
+alike. The letters: x is an image's embedding, $L'$ and $P'$ its messages from anchors and proxies.
 """
 
 import functools
@@ -53,8 +53,8 @@ class AttentiveAggregation(nn.Module):
         weights = self.attention(queries, proxy_set)
         parts = [queries] if self.own else []
         for rows, side in zip(weights, (proxy_set.anchors, proxy_set.proxies), strict=True):
-            heard = message(F.dropout(rows, self.dropout, self.training), side)
-            parts.append(heard.to(queries.dtype))
+            received = message(F.dropout(rows, self.dropout, self.training), side)
+            parts.append(received.to(queries.dtype))
         match self.aggregate:
             case "cat":
                 combined = torch.cat(parts, dim=1)

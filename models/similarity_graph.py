@@ -1,6 +1,6 @@
 r"""Mini-batch similarity graphs (Mondal, Jain & Siddiqi 2021): classifiers that look around.
 
-A batch of features is a graph: each node hears from the k others that are most similar to it.
+A batch of features is a graph: each node aggregates the k others that are most similar to it.
 The letters are the paper's: $h_i$ a node's features, $\bar h = W h + b$ their projection,
 $\mathcal N(i)$ the neighbours of node i, $A$ the adjacency, whose row i weighs them.
 
@@ -181,7 +181,7 @@ class SimilarityGraphLayer(nn.Module):
     def forward(self, nodes: Tensor, context: Tensor | None = None) -> Tensor:
         """(..., B, F) -> (..., B, D'), where D' is the width, or twice that if concatenated.
 
-        (..., R, F), (..., M, F) -> (..., R, D'): nodes that hear from a context, not each other.
+        (..., R, F), (..., M, F) -> (..., R, D'): nodes that aggregate a context, not each other.
         """
         own: Tensor = self.linear(nodes)
         others: Tensor = own if context is None else self.linear(context)
@@ -256,7 +256,7 @@ class SimilarityGraphHead(nn.Module):
             graphs = torch.cat([own, others.expand(len(own), -1, -1)], dim=1)
             own, others = layer(graphs).relu().split([1, others.shape[-2]], dim=1)
             readout.append(own)
-        readout.append(self.layers[-1](own, others).relu())  # here nobody hears from a query
+        readout.append(self.layers[-1](own, others).relu())  # here nobody receives from a query
         logits: Tensor = self.final(torch.cat(readout, dim=-1).squeeze(1))
         return logits
 

@@ -1,6 +1,6 @@
 """Sparse networks with the structure of a graph (Ben Amor, Stier & Granitzer).
 
-Nodes without predecessors hear all inputs; the outputs hear all nodes without successors, in
+Nodes without predecessors receive all inputs; the outputs receive all nodes without successors, in
 whatever layer they are. The paper connects the outputs to "neurons in the last layer", which has
 few nodes or one: networks made so do not reach its accuracy.
 """

@@ -1,4 +1,4 @@
-"""Many sparse networks at once: their graphs, side by side, are one graph.
+"""Many sparse networks at once: their graphs, disjoint, are one graph.
 
 A layer of all networks is one weighted sum of rows, nothing is padded, and there are as many
 operations as for the deepest network alone. The members' parameters are rows of shared tensors,

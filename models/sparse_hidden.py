@@ -42,7 +42,7 @@ def layers(edges: Tensor, size: int) -> Tensor:
 class HiddenGraph(nn.Module):
     r"""Computes $z_v = \mathrm{ReLU}(\sum_{u \to v} w_{uv} z_u + b_v)$, layer by layer.
 
-    Nodes without predecessors (`sources`) hear from outside, once each; nodes without successors
+    Nodes without predecessors (`sources`) receive from outside, once each; nodes without successors
     (`sinks`), whatever their layer, are what is returned. ``weight[e]`` belongs to ``edges[e]``,
     ``bias[v]`` to node v. The edges are part of the state: that of another graph is refused.
 
@@ -90,7 +90,7 @@ class HiddenGraph(nn.Module):
         self.register_buffer("sink_rows", row[self.sinks], persistent=False)
 
     def forward(self, drive: Tensor) -> Tensor:
-        """What the sources hear -> what the sinks say. (sources, B) -> (sinks, B)."""
+        """What the sources receive -> what the sinks say. (sources, B) -> (sinks, B)."""
         if not drive.shape[1]:  # embedding_bag would refuse rows of nothing
             return drive.new_zeros(len(self.sinks), 0)
         sinks: Tensor = _Propagate.apply(drive.to(self.weight.dtype), self.weight, self.bias, self)

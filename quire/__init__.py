@@ -157,7 +157,7 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
         *("quire.train.commands.measure", "evaluate_command"),
     ),
     "attack": _later(
-        "Attack trained sparse networks: how often, how surely and how easily they are fooled.",
+        "Attack trained sparse networks: how often and how easily they are fooled.",
         *("quire.train.commands.measure", "attack_command"),
     ),
     "panels": _later(

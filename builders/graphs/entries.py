@@ -25,8 +25,8 @@ class Entry:
 
     dag: Dag
     layers: Ints
-    sources: int  # nodes that hear the inputs
-    sinks: int  # nodes that the outputs hear
+    sources: int  # nodes that receive the inputs
+    sinks: int  # nodes that the outputs receive from
     parameters: Mapping[str, int]  # of the network, by each way to count
     of_dag: Properties
     of_graph: Properties

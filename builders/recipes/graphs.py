@@ -76,9 +76,9 @@ class Graphs:
     direction: Direction = "down"
     """Edges become arcs from the higher node to the lower (down, the paper's), or up."""
     inputs: int = 784
-    """Inputs of the network; each source of the graph hears them all."""
+    """Inputs of the network; each source of the graph receives them all."""
     outputs: int = 10
-    """Outputs of the network; each hears all sinks of the graph."""
+    """Outputs of the network; each receives all sinks of the graph."""
     count: Count = "connected"
     """How parameters are counted: those that are there, or of full matrices, as deepstruct does."""
     least: int | None = None

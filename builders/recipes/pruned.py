@@ -7,9 +7,9 @@ other. A sample is the graph of one step; step 0 is the whole.
 
 The inputs stay joined to the first layer alone, and the outputs to the last: those connections are
 not pruned. After some steps a neuron of a later layer has no predecessor left. It does not become
-a source, as in other graphs of this kind: it hears its bias alone. So the arcs of a sample are not
-to be made a network by the rule that sources hear the inputs; they are a mask over the arcs of
-step 0, as `quire.loaders.graphs.load_prunings` gives it.
+a source, as in other graphs of this kind: it receives its bias alone. So the arcs of a sample are
+not to be made a network by the rule that sources receive the inputs; they are a mask over the arcs
+of step 0, as `quire.loaders.graphs.load_prunings` gives it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -59,9 +59,9 @@ class Pruned:
     layers: tuple[int, ...] = (50, 100, 100, 50)
     """Neurons of each hidden layer."""
     inputs: int = 784
-    """Inputs of the network; each neuron of the first layer hears them all."""
+    """Inputs of the network; each neuron of the first layer receives them all."""
     outputs: int = 10
-    """Outputs of the network; each hears all neurons of the last layer."""
+    """Outputs of the network; each receives all neurons of the last layer."""
     alpha: float = 0.1
     """Share of the remaining hidden connections that a step removes, rounded to whole ones (a half
     to the even number). The paper gives none."""

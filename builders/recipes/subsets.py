@@ -30,8 +30,9 @@ _PAPER = ("voc2012", "val")  # what the paper's numbers are about
 class Subsets:
     """Which scenes of a split make up the subsets of SegMix's Tables 3 and 4 and Figure 5.
 
-    By occlusion, number of objects and of classes, company, and how seldom classes meet. A subset
-    for which the source lacks the annotations is listed with the reason. Images are not read.
+    By occlusion, number of objects and of classes, co-occurring classes, and how seldom classes
+    meet. A subset for which the source lacks the annotations is listed with the reason. Images are
+    not read.
     """
 
     kind: ClassVar[str] = "subsets"

@@ -1,4 +1,4 @@
-"""The benchmark of networks side by side trains the same ones in both ways."""
+"""The benchmark of networks that learn jointly trains the same ones in both ways."""
 
 import json
 from pathlib import Path

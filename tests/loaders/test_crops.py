@@ -1,4 +1,4 @@
-"""Scenes of different sizes as batches: each sample's crop is its own, in whatever company."""
+"""Scenes of different sizes as batches: each sample's crop is its own, in whatever batch."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +50,7 @@ def test_a_batch_has_each_sample_s_own_crop() -> None:
         assert np.array_equal(own, cropped_mask(mask.numpy(), crop))
 
 
-def test_a_sample_is_cropped_the_same_in_any_company_and_otherwise_in_another_epoch() -> None:
+def test_a_sample_is_cropped_the_same_in_any_batch_and_otherwise_in_another_epoch() -> None:
     images, masks = batch_of([0, 1, 2, 3])
     others, other_masks = batch_of([3, 1])
     assert torch.equal(images[[3, 1]], others) and torch.equal(masks[[3, 1]], other_masks)

@@ -1,4 +1,4 @@
-"""A sample's numbers: the same in any company, and as good as chance whatever is counted."""
+"""A sample's numbers: the same in any batch, and as good as chance whatever is counted."""
 
 import hashlib
 import math

@@ -67,10 +67,10 @@ def slow_weights(scores: list[float]) -> list[float]:
 def slow_message(
     head: CNN2GraphHead, x: Tensor, others: Tensor, *, proxies: bool, slope: float
 ) -> tuple[list[list[float]], Tensor]:
-    """What one query hears from one set of nodes: weights by head, and the message."""
+    """What one query receives from one set of nodes: weights by head, and the message."""
     attention = attention_of(head)
     d = F // attention.heads
-    weights, heard = [], []
+    weights, received = [], []
     for h in range(attention.heads):
         part = slice(h * d, (h + 1) * d)
         if isinstance(attention, GraphAttention):
@@ -85,8 +85,8 @@ def slow_message(
             scores = [(q @ (key.weight @ g)[part]).item() / math.sqrt(d) for g in others]
             values = [(value.weight @ g)[part] for g in others]
         weights.append(slow_weights(scores))
-        heard.append(sum(w * v for w, v in zip(weights[-1], values, strict=True)))
-    return weights, torch.cat([part for part in heard if isinstance(part, Tensor)])
+        received.append(sum(w * v for w, v in zip(weights[-1], values, strict=True)))
+    return weights, torch.cat([part for part in received if isinstance(part, Tensor)])
 
 
 def slow_node(head: CNN2GraphHead, config: CNN2GraphConfig, x: Tensor, anchors: Tensor) -> Tensor:
@@ -183,9 +183,9 @@ def test_one_anchor_and_one_proxy_are_heard_in_full() -> None:
             to_anchor = to_proxy = attention.w2
         else:
             to_anchor, to_proxy = attention.anchor_value, attention.proxy_value
-        heard = torch.cat([to_anchor(known), to_proxy(head.proxies)], dim=1)
+        received = torch.cat([to_anchor(known), to_proxy(head.proxies)], dim=1)
         combined = head.look(normal(3, F, seed=1), head.prepare(known)).aggregated
-        torch.testing.assert_close(combined, heard.expand(3, -1))
+        torch.testing.assert_close(combined, received.expand(3, -1))
 
 
 def test_the_mean_is_plain_where_both_degrees_are_equal() -> None:

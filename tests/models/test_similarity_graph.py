@@ -370,9 +370,9 @@ def test_from_the_second_layer_on_the_context_knows_of_the_query() -> None:
     head = graph_head(5, 3, layers=2, k=5)
     queries, context = normal(4, 5), normal(6, 5, seed=1)
     first, second = head.layers
-    heard = first(context).relu()  # the context without any query
+    received = first(context).relu()  # the context without any query
     own = first(queries, context).relu()
-    shortcut = head.final(torch.cat([own, second(own, heard).relu()], dim=1))
+    shortcut = head.final(torch.cat([own, second(own, received).relu()], dim=1))
     assert not torch.allclose(head.transductive(queries, context), shortcut, atol=1e-4)
 
 

@@ -209,13 +209,13 @@ class Masked(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, inputs) -> (B, outputs)."""
-        heard = images.new_zeros(len(images), len(self.bias))
-        heard = heard.index_copy(1, self.sources, images @ self.input.T)
+        received = images.new_zeros(len(images), len(self.bias))
+        received = received.index_copy(1, self.sources, images @ self.input.T)
         columns: list[Tensor] = []
         for node in range(len(self.bias)):
-            before = torch.stack([*columns, *[heard[:, 0] * 0] * (len(self.bias) - node)], dim=1)
+            before = torch.stack([*columns, *[received[:, 0] * 0] * (len(self.bias) - node)], dim=1)
             arrives = before @ (self.dense * self.mask)[:, node]
-            columns.append((heard[:, node] + arrives + self.bias[node]).relu())
+            columns.append((received[:, node] + arrives + self.bias[node]).relu())
         logits: Tensor = self.output(torch.stack(columns, dim=1)[:, self.sinks])
         return logits
 

@@ -24,7 +24,7 @@ class EpsilonSearch:
     first: float = 0.001
     step: float = 0.01
     cap: float = 1.0
-    """None above it is tried; what no epsilon fools has none, and is not in the mean."""
+    """None above it is tried; what no epsilon fools has none, and does not count in the mean."""
     clip: bool = False
     """Bring the perturbed images back to [0, 1]."""
 

@@ -1,7 +1,7 @@
 """What a trained CNN2Graph looks at, and where its images, anchors and proxies lie.
 
 The matrices are those of Figures 5 and 6 of Trivedy & Latecki (2023): how much the images of a
-class attend to the nodes of each class, in the mean.
+class attend to the nodes of each class, on average.
 """
 
 from dataclasses import dataclass
@@ -147,7 +147,7 @@ def _look(judge: Judge, head: CNN2GraphHead, images: Tensor) -> Look:
 
 
 def attention_sums(weights: Tensor, labels: Tensor, of_nodes: Tensor, *, classes: int) -> Tensor:
-    """Attention from all images of each class to all nodes of each class, in the mean over heads.
+    """Attention from all images of each class to all nodes of each class, averaged over heads.
 
     (B, heads, M), (B,) int64, (M,) int64 -> (C, C) float64. Divided by the images of each class it
     is their mean. Without heads it is NaN.

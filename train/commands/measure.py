@@ -91,7 +91,7 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
 def measure_networks(
     bar: Bar, run: Path, data: str, how: Evaluate, device: str | None, file: Path | None = None
 ) -> int:
-    """Measure every network of a run, and say how they do in the mean."""
+    """Measure every network of a run, and say how they do on average."""
     if how != Evaluate(images=how.images):
         raise RunError("of the options of a measurement, sparse networks know images alone")
     with bar("images") as report:
@@ -112,7 +112,7 @@ def attack_command(bar: Bar) -> Callable[..., int]:
         device: str | None = None,
         csv: Path | None = None,
     ) -> int:
-        """Attack trained sparse networks: how often, how surely and how easily they are fooled.
+        """Attack trained sparse networks: how often and how easily they are fooled.
 
         The measures of Ben Amor, Stier & Granitzer, with intervals over networks. What is known is
         not measured again, and an attack that was stopped goes on.

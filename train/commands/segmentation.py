@@ -106,5 +106,5 @@ def _summary(run: Path) -> str:
     last = lines[-1]
     return (
         f"{last['step']:,} steps, a loss of {last['mean_loss']:.4f} in the last epoch,"
-        f" {last['images_per_second']:,.1f} scenes a second"
+        f" {last['images_per_second']:,.1f} scenes/s"
     )

@@ -1,6 +1,6 @@
 """The commands that train: `quire train`, one for each method.
 
-They are apart from the door because their options are made from records that torch comes with.
+They are apart from the command line because their options are made from records that import torch.
 """
 
 import os
@@ -111,5 +111,5 @@ def _summary(run: Path) -> str:
     last = lines[-1]
     return (
         f"{last['step']:,} steps, {last['train_accuracy']:.2f} % of the last epoch's images"
-        f" classified correctly, {last['images_per_second']:,.0f} images a second"
+        f" classified correctly, {last['images_per_second']:,.0f} images/s"
     )

@@ -27,7 +27,7 @@ Batch: TypeAlias = tuple[Tensor, Tensor]  # images (B, C, H, W) uint8, labels (B
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Images a second, each the median of the repeats, and how many images there are."""
+    """Throughput in images/s, each the median of the repeats, and how many images there are."""
 
     ours: float
     theirs: float
@@ -95,7 +95,7 @@ def _check_same(ours: Batch, theirs: Batch) -> None:
 
 
 def _rate(batches: Iterable[Batch]) -> float:
-    """Images a second."""
+    """Throughput in images/s."""
     begin = perf_counter()
     images = sum(len(labels) for _, labels in batches)
     return images / (perf_counter() - begin)

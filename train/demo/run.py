@@ -152,7 +152,7 @@ def _compare(folder: Path) -> Rates:
 
 
 def _compared(rates: Rates) -> str:
-    return f"{rates.ours:,.0f} images a second, {rates.ratio:,.0f} times as many as webdataset"
+    return f"{rates.ours:,.0f} images/s, {rates.ratio:,.0f} times as many as webdataset"
 
 
 def _carry_out(chapter: Chapter, out: Path, say: Say) -> Layout:
@@ -200,9 +200,9 @@ def _speed(rates: Rates) -> Section:
         " faster than its decoders.",
     )
     return Section(
-        "Images a second",
+        "Throughput of reading",
         prose=prose,
-        tables=(Table(rows, ("reader", "order", "images a second", "ratio")),),
+        tables=(Table(rows, ("reader", "order", "images/s", "ratio")),),
     )
 
 

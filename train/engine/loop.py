@@ -23,7 +23,7 @@ from quire.train.engine.options import Report, Running
 class Step:
     """What came of a step."""
 
-    loss: Tensor  # (), or (M,) of models that are trained side by side
+    loss: Tensor  # (), or (M,) of models that are trained jointly
     rows: Tensor  # (B,), of the batch; of all ranks
     counts: Mapping[str, Tensor | float]  # to be added up over an epoch: () or (M,)
     numbers: Mapping[str, Tensor | float] = field(default_factory=dict)  # (), to be noted
@@ -79,7 +79,7 @@ class Part:
     stream: Stream  # of the samples, which it names by their keys
     before: int = 0  # steps of the run before the first
     total: int  # steps of the whole run
-    names: Sequence[str] = ()  # of models that are trained side by side
+    names: Sequence[str] = ()  # of models that are trained jointly
 
 
 def run(training: Training, part: Part, running: Running, report: Report | None) -> None:

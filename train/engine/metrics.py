@@ -60,7 +60,7 @@ class Log:
 
         These may be tensors () on any device too; every step has the same.
 
-        Of models that are trained side by side there is a loss each, (M,): their mean is written,
+        Of models that are trained jointly there is a loss each, (M,): their mean is written,
         beside the least and the most.
         """
         self._waiting.append((step, loss.detach(), rows, numbers))
@@ -120,7 +120,7 @@ class Clock:
         return True
 
     def read(self) -> dict[str, float]:
-        """Seconds since this was last asked, images a second of this rank, part spent waiting."""
+        """Seconds since this was last asked, images/s of this rank, part spent waiting."""
         seconds = perf_counter() - self._begin
         read = {
             "seconds": seconds,

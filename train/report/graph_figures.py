@@ -22,7 +22,7 @@ _DRAWN = {  # columns of the index that a generator has, and their titles
     "degree": ("Degree", "degree"),
 }
 _PROPERTIES = {
-    "density": ("Density", "arcs by pairs of nodes"),
+    "density": ("Density", "fraction of the possible arcs"),
     "diameter": ("Diameter", "arcs"),
     "path_length_reachable": ("Average path length", "arcs (reachable pairs)"),
     "mean_eccentricity": ("Average eccentricity", "arcs"),

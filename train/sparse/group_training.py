@@ -1,4 +1,4 @@
-"""Training of many sparse networks, a group of them side by side and group after group.
+"""Training of many sparse networks, a group of them jointly and group after group.
 
 The networks of a group see the same batches, in an order that hangs on their seed alone. A group
 begins with a new optimizer, and ends with its file; so a run that was stopped goes on to the same

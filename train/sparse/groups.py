@@ -1,4 +1,4 @@
-"""Which sparse networks a run has, and which of them are trained side by side."""
+"""Which sparse networks a run has, and which of them are trained jointly."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -28,7 +28,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Networks that are trained side by side, with one seed: a part of a run."""
+    """Networks that are trained jointly, with one seed: a part of a run."""
 
     what: str
     """What its index counts: the name of the index in metrics."""

@@ -1,4 +1,4 @@
-"""Training of a network that is pruned step by step; all its prunings are trained side by side.
+"""Training of a network that is pruned step by step; all its prunings are trained jointly.
 
 A training begins with the file of the step before it. So a step can be trained again from what is
 on disk.

@@ -16,7 +16,7 @@ from quire.train.sparse.groups import Group, Initialisation, Member
 
 @dataclass(frozen=True, kw_only=True)
 class Prune(Fit):
-    """Train a network, prune it at random, train it again, and so on: all prunings side by side.
+    """Train a network, prune it at random, train it again, and so on: all prunings jointly.
 
     The point of reference of Ben Amor, Stier & Granitzer (2020). Which connections go is in the
     bundle of prunings; each has first weights of its own. A training begins with a new optimizer,

@@ -16,7 +16,7 @@ from quire.train.sparse.groups import Group, Initialisation, Member
 
 @dataclass(frozen=True, kw_only=True)
 class Sparse(Fit):
-    """Train a network for each graph, initialisation and seed, many of them side by side.
+    """Train a network for each graph, initialisation and seed, many of them jointly.
 
     The defaults are those of Ben Amor, Stier & Granitzer for MNIST, where they say them:
     100 graphs in six initialisations are 600 networks. Images are in [0, 1], and not normalised.
@@ -36,7 +36,7 @@ class Sparse(Fit):
     epochs: int = 30
     """Times that every image is seen."""
     together: int = 60
-    """Networks of a group, which are trained side by side; another number rounds otherwise."""
+    """Networks of a group, which are trained jointly; another number rounds otherwise."""
 
     def __post_init__(self) -> None:
         """Refuse what is wrong whatever the data.
@@ -111,7 +111,7 @@ def groups_of(config: Sparse, graphs: Graphs) -> list[Group]:
 
 
 def group_of(config: Sparse, index: int, members: Sequence[Member]) -> Group:
-    """Members that are trained side by side; groups before have as many epochs."""
+    """Members that are trained jointly; groups before have as many epochs."""
     return Group(
         what="group",
         index=index,

@@ -48,7 +48,7 @@ class Stored:
     members: tuple[Member, ...]
 
     def networks(self) -> SparseNetworks:
-        """Its networks, side by side, on the CPU.
+        """Its networks, as one batch, on the CPU.
 
         Raises:
             RunError: the file is damaged, or holds other networks.

@@ -90,7 +90,7 @@ def test_occlusion_is_by_the_flags(
         assert file["objects"][:].tolist() == [2, 2, 1, 1, 0, 2]
 
 
-def test_numbers_and_company_are_exact(tmp_path: Path) -> None:
+def test_numbers_and_co_occurring_classes_are_exact(tmp_path: Path) -> None:
     build(Subsets(), open_voc(write_six(tmp_path / "d"), "val"), tmp_path / "b")
     found = table(tmp_path / "b")
     expected = {"1-obj": "cd", "2-obj": "abf", "3-obj": "", "2-unique": "af", "3-unique": "b"}

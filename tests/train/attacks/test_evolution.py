@@ -52,9 +52,7 @@ def test_golden_candidates() -> None:
 
 
 @given(st.integers(0, 9), st.integers(3, 9), st.permutations(range(5)))
-def test_a_search_draws_the_same_in_any_company(
-    seed: int, population: int, order: list[int]
-) -> None:
+def test_a_search_draws_the_same_in_any_batch(seed: int, population: int, order: list[int]) -> None:
     evolution, shape = Evolution(seed=seed, population=population), (3, 8, 9)
     keys = torch.tensor([3, 1, 1 << 32, 4 << 32 | 1, 5])
     genes = evolution.first(keys, shape)

@@ -220,7 +220,7 @@ def test_it_is_the_slow_attack_on_each_image_alone(shape: Shape) -> None:
     assert len(generations) > 1
 
 
-def test_an_image_is_attacked_the_same_in_any_company() -> None:
+def test_an_image_is_attacked_the_same_in_any_batch() -> None:
     given = task()
     whole = attack(given, SHORT)
     order = torch.tensor([5, 0, 3, 7])

@@ -24,7 +24,7 @@ STEPS, EPOCH, BEFORE = 15, 5, 100  # of 40 samples in batches of 8; steps of the
 
 @dataclass
 class Slopes:
-    """Two lines through the labels of a batch, learned side by side."""
+    """Two lines through the labels of a batch, learned jointly."""
 
     nothing: ClassVar[Mapping[str, float]] = {"right": 0, "error": 0.0, "images": 0}
 

@@ -237,7 +237,7 @@ def test_the_sample_itself_dominates() -> None:
     assert abs(parts.double().mean() / PARTS - 0.75) < 0.01
 
 
-def test_a_sample_is_weighed_the_same_in_any_company() -> None:
+def test_a_sample_is_weighed_the_same_in_any_batch() -> None:
     rows = torch.tensor([9, 4, 7])
     whole = dominant_parts(Draws(0, 2, rows), alpha=0.5)
     assert torch.equal(whole[[2, 0]], dominant_parts(Draws(0, 2, rows[[2, 0]]), alpha=0.5))

@@ -158,7 +158,7 @@ def test_a_pruning_is_trained_as_plain_masked_layers_are(
         for name, tensor in found.items():
             wanted = plain[name].detach() * masks.get(name, 1)
             torch.testing.assert_close(tensor, wanted, rtol=1e-3, atol=1e-5)
-    assert orphans  # a neuron that hears its bias alone, not the inputs
+    assert orphans  # a neuron that receives its bias alone, not the inputs
 
 
 def test_a_pruning_does_not_depend_on_what_is_beside_it(

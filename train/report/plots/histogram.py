@@ -16,7 +16,7 @@ from quire.train.report.plots.values import SAME, Floats, Values, finite, writte
 
 _MOST = 60  # bars that are wide enough to see
 _DISTINCT = 20  # values that can have a bar each
-_OFTEN = 5  # times that values other than whole numbers come, in the mean, to have a bar each
+_OFTEN = 5  # times that values other than whole numbers come, on average, to have a bar each
 _EXACT = 2.0**52  # up to here a float is exact to a half
 _FULL = 0.84  # of the way to the next value: how wide the bars at a value are
 _SOLID, _SHEER = 0.8, 0.2  # how strong a bar is drawn, and one with others before and behind it

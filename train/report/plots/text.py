@@ -16,7 +16,7 @@ from matplotlib.ticker import FormatStrFormatter, MaxNLocator, ScalarFormatter
 from quire.train.report.plots.style import SMALL
 from quire.train.report.printable import NAME, printable
 
-LETTER = 0.075  # inches that a letter takes, in the mean
+LETTER = 0.075  # inches that a letter takes, on average
 MINUS = "\N{MINUS SIGN}"  # as matplotlib writes it
 
 _AIR = 0.08  # inches between texts side by side

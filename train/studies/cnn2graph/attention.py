@@ -46,7 +46,7 @@ def _present(side: Side, results: Accuracies) -> Layout:
         panels.append(_panel(f"{cell[0]}, {cell[1]}", side, matrix, names))
         own[cell] = (100 * matrix.diagonal().nanmean().item(),)
     grid = Grid(
-        title=f"attention to the {side} of the image's own class (%), in the mean over classes",
+        title=f"attention to the {side} of the image's own class (%), averaged over classes",
         values=own,
         rows=tuple(dict.fromkeys(row for row, _ in own)),
         columns=tuple(dict.fromkeys(column for _, column in own)),

@@ -1,4 +1,4 @@
-"""Table 3: images that are classified by what they hear from anchors and proxies alone."""
+"""Table 3: images that are classified by what they receive from anchors and proxies alone."""
 
 from quire.models.cnn2graph import CNN2GraphConfig
 from quire.train.studies.classifiers import Accuracies, Classifier

@@ -51,4 +51,6 @@ def _of_class(class_id: int) -> Part:
     return lambda measured: measured.classes[class_id]
 
 
-STUDY = on_subsets("Objects in and out of their company", "Table 4", _layout)
+STUDY = on_subsets(
+    "Objects with and without the classes that they co-occur with", "Table 4", _layout
+)

@@ -38,7 +38,7 @@ _POINTS = {
     ),
 }
 _TITLES: Mapping[str, str] = {**MEASURES, "macro_f1": "macro-F1"}
-_UNITS = {"rate": "part of images", "confidence": "probability", "epsilon": "of [0, 1]"}
+_UNITS = {"rate": "fraction of images", "confidence": "probability", "epsilon": "of [0, 1]"}
 _PAPER = {  # what it calls the initialisations
     "normal": "N",
     "uniform": "U",
@@ -62,7 +62,7 @@ def _present(scale: Scale, found: Robustness) -> Layout:
     wanted = SETTINGS[scale]
     notes = (
         settings(wanted.networks, wanted.attack),
-        scores(found, "96.6 to 97.8 %, 97.3 in the mean"),
+        scores(found, "96.6 to 97.8 %, 97.3 on average"),
         "Boxes are over the networks of an initialisation, points are graphs: means over their"
         " networks without outliers.",
     )

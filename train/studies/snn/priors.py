@@ -218,7 +218,7 @@ def scores(found: Robustness, paper: str) -> str:
     percent = 100 * found.measure("macro_f1")
     low, mean, high = percent.min(), percent.mean(), percent.max()
     return (
-        f"Macro-F1 of {percent.size:,} networks: {low:.1f} to {high:.1f} %, {mean:.1f} in the mean;"
+        f"Macro-F1 of {percent.size:,} networks: {low:.1f} to {high:.1f} %, {mean:.1f} on average;"
         f" the paper's on MNIST: {paper}."
     )
 

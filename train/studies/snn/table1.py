@@ -35,7 +35,7 @@ _DISAGREES = (
 
 def _present(scale: Scale, found: Robustness) -> Layout:
     wanted = SETTINGS[scale]
-    score = scores(found, "96.6 to 97.8 %, 97.3 in the mean")
+    score = scores(found, "96.6 to 97.8 %, 97.3 on average")
     return correlated(found, _PAPER, settings(wanted.networks, wanted.attack), score, _DISAGREES)
 
 

@@ -90,7 +90,7 @@ class Reference:
 
     def _present(self, found: Robustness, config: Prune, attacked: str) -> Layout:
         again = f"After each step they were trained for {config.retrain} epochs again."
-        score = scores(found, "97.5 to 97.9 %, 97.7 in the mean")
+        score = scores(found, "97.5 to 97.9 %, 97.7 on average")
         return correlated(found, _PAPER, attacked, again, score, _DISAGREES)
 
 
