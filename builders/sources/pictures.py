@@ -27,6 +27,22 @@ class UnfitError(Exception):
     """Why a file cannot be a sample: a few words without its name."""
 
 
+def read_whole(file: Path, what: str, most: int) -> bytes:
+    """The bytes of a file that holds a thing such as "a mask", which has so many at most.
+
+    Raises:
+        UnfitError: it cannot be read, or has more.
+    """
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(most + 1)
+    except OSError as error:
+        raise UnfitError(error.strerror or str(error)) from error
+    if len(data) > most:
+        raise UnfitError(f"{what} of more than {most} bytes")
+    return data
+
+
 def decode(file: Path, size: tuple[int, int] | None = None) -> Pixels:
     """The image in a file, (H, W, 3).
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from quire.artifacts.errors import SourceError
 from quire.builders.sources import layout
-from quire.builders.sources.pictures import UnfitError
+from quire.builders.sources.pictures import UnfitError, read_whole
 from quire.builders.sources.scene import Mask
 
 _PLACES = (".", "dataset", "benchmark_RELEASE/dataset")  # of `cls`, below the folder that is given
@@ -57,13 +57,7 @@ def read_mat(file: Path) -> Mask:
     Raises:
         UnfitError: no such file, another kind of file, or a damaged one.
     """
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise UnfitError(error.strerror or str(error)) from error
-    if len(data) > _MAX_BYTES:
-        raise UnfitError(f"larger than {_MAX_BYTES} bytes")
+    data = read_whole(file, "a mask", _MAX_BYTES)
     if data[124:_HEADER] != b"\x00\x01IM":  # version 1, little-endian
         raise UnfitError("no little-endian MATLAB 5 file")
     try:

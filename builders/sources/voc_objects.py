@@ -4,7 +4,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from quire.builders.sources import layout
-from quire.builders.sources.pictures import UnfitError
+from quire.builders.sources.pictures import UnfitError, read_whole
 from quire.builders.sources.scene import SceneObject
 
 _MAX_BYTES = 1 << 20  # VOC's own have some thousand
@@ -22,13 +22,7 @@ def read_objects(file: Path, class_names: tuple[str, ...]) -> tuple[SceneObject,
         UnfitError: no such file, no XML, an object without a class or with an unknown one, a flag
             that is neither 0 nor 1, or a DOCTYPE, whose entities could unpack to any length.
     """
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise UnfitError(error.strerror or str(error)) from error
-    if len(data) > _MAX_BYTES:
-        raise UnfitError(f"an annotation of more than {_MAX_BYTES} bytes")
+    data = read_whole(file, "an annotation", _MAX_BYTES)
     found = _Found()
     try:
         found.parser.Parse(data, True)

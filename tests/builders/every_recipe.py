@@ -82,7 +82,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def inputs(folder: Path) -> tuple[str, str, str]:
     """Images, scenes and frost to build from; all read the same ones. -> what the script takes."""
-    for number, image in enumerate(some_images(40)):
+    for number, image in enumerate(some_images(16)):
         path = folder / "test" / f"class{number % 4}" / f"{number:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)

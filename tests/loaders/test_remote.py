@@ -129,7 +129,9 @@ def test_a_reader_fetches_the_shards_of_its_own_run_alone(server: Server) -> Non
     assert server.asked == ["test-000000.tar", "test-000001.tar"]
 
 
-@pytest.mark.parametrize(("world_size", "workers"), [(1, 0), (2, 0), (1, 2), (3, 2)])
+@pytest.mark.parametrize(
+    ("world_size", "workers"), [(1, 0), (2, 0), pytest.param(1, 2, marks=pytest.mark.slow), (3, 2)]
+)
 def test_a_state_of_any_step_resumes_to_exactly_the_rest(
     server: Server, world_size: int, workers: int
 ) -> None:

@@ -52,8 +52,8 @@ def test_keys_follow_from_rows(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("world_size", [1, 2, 3])
-@pytest.mark.parametrize("batch_size", [1, 2, 4, 30])
+@pytest.mark.parametrize("world_size", [1, pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("batch_size", [1, pytest.param(2, marks=pytest.mark.slow), 4, 30])
 def test_an_epoch_gives_each_sample_once_and_each_rank_as_many_batches(
     bundle: Path, workers: int, world_size: int, batch_size: int
 ) -> None:
@@ -116,7 +116,9 @@ def stopped_at_every_step(ranks: list[Stream]) -> Iterator[tuple[set[int], dict[
 
 
 @pytest.mark.parametrize("workers", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("world_size", [1, pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize(
+    "world_size", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))]
+)
 def test_a_state_of_any_step_resumes_to_exactly_the_rest(
     bundle: Path, world_size: int, workers: int
 ) -> None:

@@ -21,8 +21,7 @@ from quire.train.engine.options import Running
 from quire.train.segmentation.stages import Bundles
 from quire.train.segmentation.training import train_segmentation
 from quire.train.sparse.attack import attack
-from quire.train.sparse.pruning import train_prune
-from quire.train.sparse.training import train_sparse
+from quire.train.sparse.training import train_networks
 from tests.train.learnable import PROXY, QUICK, RUNNING, anchor_bundle, learnable_bundle
 from tests.train.segmentation import small as segmentation
 from tests.train.sparse import small as sparse
@@ -53,10 +52,10 @@ def begin(method: str, place: Path) -> Begin:
         return lambda run, **others: train(config, str(data), run, **more, **others)
     if method == "sparse":
         images, graphs = sparse.bundles(place)
-        return lambda run, **others: train_sparse(sparse.QUICK, images, graphs, run, **others)
+        return lambda run, **others: train_networks(sparse.QUICK, images, graphs, run, **others)
     if method == "prune":
         images, prunings = pruning.bundles(place)
-        return lambda run, **others: train_prune(pruning.QUICK, images, prunings, run, **others)
+        return lambda run, **others: train_networks(pruning.QUICK, images, prunings, run, **others)
     scenes = segmentation.scenes(place / "scenes")
     variant: Any = method
     segment = replace(segmentation.QUICK, variant=variant, precision="float32")

@@ -18,10 +18,9 @@ from quire.train.commands.segmentation import segment_command
 from quire.train.engine.metrics import read_metrics
 from quire.train.engine.options import Bar, Running
 from quire.train.segmentation.run import Segment
-from quire.train.sparse.pruning import train_prune
 from quire.train.sparse.pruning_run import Prune
 from quire.train.sparse.run import Sparse
-from quire.train.sparse.training import train_sparse
+from quire.train.sparse.training import train_networks
 
 
 def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
@@ -56,9 +55,7 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
         config: Annotated[Sparse, OmitArgPrefixes],
         test: str | None = None,
     ) -> int:
-        with bar("steps") as report:
-            new = train_sparse(config, data, graphs, out, running=running, report=report)
-        return _ended(bar, out, new, test, running)
+        return _networks(bar, config, data, graphs, out, running, test)
 
     sparse.__doc__ = f"""{Sparse.__doc__}
 
@@ -77,9 +74,7 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
         config: Annotated[Prune, OmitArgPrefixes],
         test: str | None = None,
     ) -> int:
-        with bar("steps") as report:
-            new = train_prune(config, data, prunings, out, running=running, report=report)
-        return _ended(bar, out, new, test, running)
+        return _networks(bar, config, data, prunings, out, running, test)
 
     prune.__doc__ = f"""{Prune.__doc__}
 
@@ -97,8 +92,18 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
     }
 
 
-def _ended(bar: Bar, out: Path, new: bool, test: str | None, running: Running) -> int:
-    """Say that networks are trained, and how well they do where that is asked."""
+def _networks(
+    bar: Bar,
+    config: Sparse | Prune,
+    data: str,
+    graphs: Path,
+    out: Path,
+    running: Running,
+    test: str | None,
+) -> int:
+    """Train networks, say so, and how well they do where that is asked."""
+    with bar("steps") as report:
+        new = train_networks(config, data, graphs, out, running=running, report=report)
     print(f"{out}: {'trained' if new else 'was trained before'}; {_summary(out)}")
     return 0 if test is None else measure_networks(bar, out, test, Evaluate(), running.device)
 

@@ -15,7 +15,7 @@ from quire.loaders.stream import Stream
 from quire.models.sparse import SparseNetwork
 from quire.train.engine.dataset_checks import class_names, shape_of
 from quire.train.engine.options import key
-from quire.train.engine.runs import Run, to_record
+from quire.train.engine.runs import Run, absolute, to_record
 from quire.train.sparse.fit import Fit
 from quire.train.sparse.groups import Member
 
@@ -76,7 +76,7 @@ def described(config: Fit, data: str, batches: Stream, name: str, origin: Origin
         bundle=batches.state_dict()["bundle"],
         classes=classes,
         channels=shape[0],
-        data=data if "://" in data else str(Path(data).absolute()),
+        data=absolute(data),
         inputs={name: origin.manifest},
         places={name: str(origin.bundle.absolute())},
     )

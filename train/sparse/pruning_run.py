@@ -12,6 +12,7 @@ from quire.models.sparse_batch import SparseNetworks
 from quire.train.sparse.fit import Fit
 from quire.train.sparse.graph_bundle import Origin, origin_of
 from quire.train.sparse.groups import Group, Initialisation, Member
+from quire.train.sparse.storage import Stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Prune(Fit):
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What a run takes from a bundle of prunings."""
+
+    name: ClassVar[str] = "prunings"  # of that bundle, in a run's record
 
     prunings: Prunings
     origin: Origin
@@ -83,6 +86,14 @@ class Plan:
             if member.parameters != (found := whole - int((~there).sum())):
                 raise RunError(f"{member} has {found} parameters in truth")
         return kept
+
+    def networks(self, group: Group, before: Stored | None) -> SparseNetworks:
+        """The networks of a step as they are before it: those of the step before, if there is one.
+
+        Raises:
+            RunError: the bundle is wrong about their parameters.
+        """
+        return before.networks() if before else self.fresh(group)
 
     def fresh(self, group: Group) -> SparseNetworks:
         """The networks of step 0 before they are trained; each pruning has its own weights.

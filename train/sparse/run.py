@@ -12,6 +12,7 @@ from quire.models.sparse_batch import SparseNetworks
 from quire.train.sparse.fit import Fit
 from quire.train.sparse.graph_bundle import Origin, origin_of
 from quire.train.sparse.groups import Group, Initialisation, Member
+from quire.train.sparse.storage import Stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +56,13 @@ class Sparse(Fit):
 class Graphs:
     """The graphs of a run by their keys, and the bundle that they are from."""
 
+    name: ClassVar[str] = "graphs"  # of that bundle, in a run's record
+
     by_key: Mapping[str, StoredGraph]
     origin: Origin
 
-    def networks(self, group: Group) -> SparseNetworks:
-        """The networks of a group, as they are before training.
+    def networks(self, group: Group, before: Stored | None) -> SparseNetworks:
+        """The networks of a group as they are before training, whatever group was before.
 
         Raises:
             RunError: the bundle is wrong about their parameters.
@@ -67,6 +70,9 @@ class Graphs:
         return SparseNetworks(
             [self.origin.network(member, self.by_key[member.graph]) for member in group.members]
         )
+
+    def kept(self, group: Group) -> None:
+        """All connections: none is pruned."""
 
 
 def read_graphs(config: Sparse, bundle: Path) -> Graphs:

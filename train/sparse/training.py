@@ -1,7 +1,9 @@
-"""Training of a network for each graph, initialisation and seed.
+"""Training of a network for each graph, initialisation and seed, or of each pruning step by step.
 
 First weights are drawn for each network by itself, and the order of the images hangs on the seed
-alone. So a network that is trained in another group, or alone, is the same but for rounding.
+alone. So a network that is trained in another group, or alone, is the same but for rounding. What
+is pruned begins with the file of the step before it, so a step can be trained again from what is
+on disk.
 """
 
 from pathlib import Path
@@ -10,11 +12,13 @@ from quire.train.engine.options import Report, Running, best_device
 from quire.train.sparse.graph_bundle import described
 from quire.train.sparse.group_training import Training, batches_of, train_groups
 from quire.train.sparse.groups import Group
-from quire.train.sparse.run import Sparse, groups_of, read_graphs
+from quire.train.sparse.pruning_run import Plan, Prune, read_plan
+from quire.train.sparse.run import Graphs, Sparse, groups_of, read_graphs
+from quire.train.sparse.storage import Stored, group_path
 
 
-def train_sparse(
-    config: Sparse,
+def train_networks(
+    config: Sparse | Prune,
     data: str,
     graphs: Path,
     out: Path,
@@ -26,22 +30,33 @@ def train_sparse(
 
     Args:
         data: the bundle of images to train on: a folder, or an address.
-        graphs: the bundle of graphs, which `quire build graphs` made for such images.
+        graphs: the bundle of graphs, which `quire build graphs` made for such images, or that of
+            prunings, which `quire build pruned` made.
         out: the run's folder (see `quire.train.engine.runs`).
         running: there is nothing to compile here.
-        report: called with the steps done and their number, of all groups.
+        report: called with the steps of the optimizer that are done, and their number.
 
     Raises:
-        RunError: the folder belongs to another run; the data cannot be trained on; the graphs are
+        RunError: the folder belongs to another run; the data cannot be trained on; the networks are
             not for them; or a loss is NaN or infinite, with the network, the step and the batch.
         BundleError: a bundle is damaged.
     """
     how = running or Running()
-    read, batches = read_graphs(config, graphs), batches_of(config, data, config.seed, how)
-    run = described(config, data, batches, "graphs", read.origin)
+    known: Graphs | Plan
+    if isinstance(config, Prune):
+        known = read_plan(graphs)
+        groups = known.groups(config)
+    else:
+        known = read_graphs(config, graphs)
+        groups = groups_of(config, known)
+    batches = batches_of(config, data, config.seed, how)
+    run = described(config, data, batches, known.name, known.origin)
 
     def begun(group: Group) -> Training:
-        networks = read.networks(group).to(best_device(how.device))
-        return Training.new(config, group, networks, batches_of(config, data, group.seed, how))
+        last = groups[group.index - 1] if group.index else None
+        before = Stored(group_path(out, last.name), last.members) if last else None
+        networks = known.networks(group, before).to(best_device(how.device))
+        order = batches_of(config, data, group.seed, how)
+        return Training.new(config, group, networks, order, kept=known.kept(group))
 
-    return train_groups(run, groups_of(config, read), begun, out, how, report)
+    return train_groups(run, groups, begun, out, how, report)

@@ -95,7 +95,9 @@ def test_both_heads_learn(head: Any, least: float, tmp_path: Path) -> None:
     assert last_accuracy(tmp_path / "run") > least
 
 
-@pytest.mark.parametrize("step", [1, 4, 5, 6, 9])
+@pytest.mark.parametrize(
+    "step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 6)), 4, 5, 9]
+)
 def test_a_run_that_was_stopped_goes_on_to_the_same_losses(
     step: int, data: Path, tmp_path: Path
 ) -> None:

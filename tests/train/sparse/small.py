@@ -7,7 +7,7 @@ from quire.builders.recipes.graphs import Graphs
 from quire.train.engine.options import Running
 from quire.train.sparse.attack import Attack
 from quire.train.sparse.run import Sparse
-from quire.train.sparse.training import train_sparse
+from quire.train.sparse.training import train_networks
 from tests.graph_bundles import graph_bundle
 from tests.train.learnable import learnable_bundle
 
@@ -48,5 +48,5 @@ def stopping_at(step: int, steps: int = STEPS) -> Any:
 def trained_run(folder: Path, config: Sparse = QUICK) -> Path:
     """A run on bundles of its own."""
     data, graphs = bundles(folder)
-    train_sparse(config, data, graphs, folder / "run", running=RUNNING)
+    train_networks(config, data, graphs, folder / "run", running=RUNNING)
     return folder / "run"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from quire.builders.recipes.pruned import Pruned
 from quire.train.engine.options import Running
-from quire.train.sparse.pruning import train_prune
 from quire.train.sparse.pruning_run import Prune
+from quire.train.sparse.training import train_networks
 from tests.graph_bundles import graph_bundle
 from tests.train.learnable import learnable_bundle
 
@@ -27,5 +27,5 @@ def bundles(folder: Path) -> tuple[str, Path]:
 def trained_run(folder: Path, config: Prune = QUICK) -> Path:
     """A run on bundles of its own."""
     data, prunings = bundles(folder)
-    train_prune(config, data, prunings, folder / "run", running=RUNNING)
+    train_networks(config, data, prunings, folder / "run", running=RUNNING)
     return folder / "run"

@@ -20,7 +20,7 @@ from quire.train.engine.subset import rows_of
 from quire.train.sparse.attack import Attack, Counts, attack
 from quire.train.sparse.evaluate import measure
 from quire.train.sparse.loading import trained
-from quire.train.sparse.training import train_sparse
+from quire.train.sparse.training import train_networks
 from tests.train.sparse.small import ATTACK, QUICK, Stop, trained_run
 
 
@@ -92,7 +92,7 @@ def test_measures_are_those_of_the_counts(run: Path) -> None:
 
 def test_the_group_has_no_influence(run: Path, tmp_path: Path) -> None:
     place = run.parent
-    train_sparse(
+    train_networks(
         replace(QUICK, epochs=12, together=1), str(place / "train"), place / "graphs", tmp_path
     )
     how = replace(ATTACK, attacks=("one_pixel",))

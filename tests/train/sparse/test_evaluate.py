@@ -16,7 +16,7 @@ from quire.artifacts.errors import BundleError, RunError
 from quire.loaders.stream import stream
 from quire.train.sparse.evaluate import confusions, macro_f1, measure
 from quire.train.sparse.loading import trained
-from quire.train.sparse.training import train_sparse
+from quire.train.sparse.training import train_networks
 from tests.train.corrupted import with_manifest
 from tests.train.learnable import learnable_bundle
 from tests.train.sparse.small import QUICK, RUNNING, Stop, stopping_at, trained_run
@@ -172,7 +172,9 @@ def test_an_unfinished_run_is_not_measured(tmp_path: Path) -> None:
 
     data, graphs = bundles(tmp_path)
     with pytest.raises(Stop):
-        train_sparse(QUICK, data, graphs, tmp_path / "run", running=RUNNING, report=stopping_at(15))
+        train_networks(
+            QUICK, data, graphs, tmp_path / "run", running=RUNNING, report=stopping_at(15)
+        )
     with pytest.raises(RunError, match="is not finished"):
         measure(tmp_path / "run", data)
     assert not (tmp_path / "run" / "evaluations").exists()

@@ -21,9 +21,9 @@ from quire.train.engine.metrics import read_metrics
 from quire.train.sparse.group_training import Training, batches_of
 from quire.train.sparse.groups import Group
 from quire.train.sparse.loading import trained
-from quire.train.sparse.pruning import train_prune
 from quire.train.sparse.pruning_run import Prune, read_plan
 from quire.train.sparse.storage import opened
+from quire.train.sparse.training import train_networks
 from tests.graph_bundles import SMALL, graph_bundle
 from tests.train.learnable import learnable_bundle
 from tests.train.sparse import small_pruning as small
@@ -40,7 +40,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 def whole(bundles: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing stopped."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    assert train_prune(QUICK, *bundles, run, running=RUNNING)
+    assert train_networks(QUICK, *bundles, run, running=RUNNING)
     return run
 
 
@@ -71,7 +71,7 @@ def test_a_run_has_its_networks_after_every_step(bundles: tuple[str, Path], whol
         assert member.parameters == graph.parameters["connected"]
     assert run.method == "prune" and run.config["retrain"] == 1
     assert run.places["prunings"] == str(bundles[1])
-    assert not train_prune(QUICK, *bundles, whole, running=RUNNING)
+    assert not train_networks(QUICK, *bundles, whole, running=RUNNING)
 
 
 def test_metrics_tell_of_every_step_and_epoch(whole: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_pruning_does_not_depend_on_what_is_beside_it(
     bundles: tuple[str, Path], whole: Path, tmp_path: Path
 ) -> None:
     graph_bundle(tmp_path / "alone", replace(RECIPE, prunings=1))
-    train_prune(QUICK, bundles[0], tmp_path / "alone", tmp_path / "run", running=RUNNING)
+    train_networks(QUICK, bundles[0], tmp_path / "alone", tmp_path / "run", running=RUNNING)
     for one, many in zip(trained(tmp_path / "run")[1], trained(whole)[1], strict=True):
         alone, among = dense(one.networks(), 0), dense(many.networks(), 0)
         for name, tensor in alone.items():
@@ -174,15 +174,17 @@ def test_a_pruning_does_not_depend_on_what_is_beside_it(
     assert not torch.equal(dense(first, 0)["w1"], dense(first, 1)["w1"])
 
 
-@pytest.mark.parametrize("step", [1, 7, 10, 11, 14, 15, 24])
+@pytest.mark.parametrize(
+    "step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 7, 14, 24)), 10, 11, 15]
+)
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     bundles: tuple[str, Path], whole: Path, tmp_path: Path, step: int
 ) -> None:
     run = tmp_path / "run"
     with pytest.raises(Stop):
-        train_prune(QUICK, *bundles, run, running=RUNNING, report=stopping_at(step, TOTAL))
+        train_networks(QUICK, *bundles, run, running=RUNNING, report=stopping_at(step, TOTAL))
     assert not (run / "networks.csv").exists()
-    train_prune(QUICK, *bundles, run, running=RUNNING)
+    train_networks(QUICK, *bundles, run, running=RUNNING)
     assert without_times(run) == without_times(whole)
     assert weights(run) == weights(whole)
 
@@ -199,8 +201,10 @@ def test_a_step_can_be_trained_again_from_what_is_on_disk(
     ):
         (tmp_path / "run" / name).unlink()
     with pytest.raises(Stop):
-        train_prune(QUICK, *bundles, tmp_path / "run", running=rare, report=stopping_at(18, TOTAL))
-    train_prune(QUICK, *bundles, tmp_path / "run", running=rare)
+        train_networks(
+            QUICK, *bundles, tmp_path / "run", running=rare, report=stopping_at(18, TOTAL)
+        )
+    train_networks(QUICK, *bundles, tmp_path / "run", running=rare)
     assert without_times(tmp_path / "run") == without_times(whole)
     assert weights(tmp_path / "run") == weights(whole)
 
@@ -212,7 +216,7 @@ def test_a_network_that_was_trained_classifies_what_it_saw(tmp_path: Path) -> No
     config = replace(QUICK, epochs=30, retrain=3, batch_size=20, lr=0.02)
     running = replace(RUNNING, checkpoint_seconds=1e9, log_every=1000)
     paths = tmp_path / "prunings", tmp_path / "run"
-    train_prune(config, str(tmp_path / "train"), *paths, running=running)
+    train_networks(config, str(tmp_path / "train"), *paths, running=running)
     epochs = [line for line in read_metrics(tmp_path / "run") if "epoch" in line]
     assert epochs[-1]["least_train_accuracy"] > 60 > 45 > epochs[0]["train_accuracy"]
 
@@ -222,7 +226,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_network(
 ) -> None:
     config = replace(QUICK, lr=1e30)
     with pytest.raises(RunError, match=r"loss of step \d+ is \w+ of network \d+ \(0\d+-0000"):
-        train_prune(config, *bundles, tmp_path / "run", running=RUNNING)
+        train_networks(config, *bundles, tmp_path / "run", running=RUNNING)
     assert len(json.loads((tmp_path / "run" / "failed.json").read_text())["keys"]) == 8
 
 
@@ -230,12 +234,12 @@ def test_a_folder_belongs_to_one_run(bundles: tuple[str, Path], tmp_path: Path) 
     data, prunings = bundles
     run = tmp_path / "run"
     with pytest.raises(Stop):
-        train_prune(QUICK, data, prunings, run, running=RUNNING, report=stopping_at(2, TOTAL))
+        train_networks(QUICK, data, prunings, run, running=RUNNING, report=stopping_at(2, TOTAL))
     with pytest.raises(RunError, match=r"config\.retrain is 2 here, 1 there"):
-        train_prune(replace(QUICK, retrain=2), data, prunings, run, running=RUNNING)
+        train_networks(replace(QUICK, retrain=2), data, prunings, run, running=RUNNING)
     graph_bundle(tmp_path / "other", replace(RECIPE, seed=1))
     with pytest.raises(RunError, match=r"inputs\.prunings is "):
-        train_prune(QUICK, data, tmp_path / "other", run, running=RUNNING)
+        train_networks(QUICK, data, tmp_path / "other", run, running=RUNNING)
     with pytest.raises(RunError, match="is not finished"):
         trained(run)
 
@@ -262,7 +266,7 @@ def test_bundles_that_do_not_fit_are_refused(bundles: tuple[str, Path], tmp_path
     data, _ = bundles
     graph_bundle(tmp_path / "graphs", SMALL)
     with pytest.raises(BundleError, match="it has no pruned networks"):
-        train_prune(QUICK, data, tmp_path / "graphs", tmp_path / "run")
+        train_networks(QUICK, data, tmp_path / "graphs", tmp_path / "run")
     for change, wanted in (
         (replace(RECIPE, inputs=65), "65 inputs and 10 outputs"),
         (replace(RECIPE, outputs=9), "64 inputs and 9 outputs"),
@@ -270,7 +274,7 @@ def test_bundles_that_do_not_fit_are_refused(bundles: tuple[str, Path], tmp_path
         other = tmp_path / wanted
         graph_bundle(other, change)
         with pytest.raises(RunError, match=f"{wanted}; .* 1 x 8 x 8 = 64 pixels in 10 classes"):
-            train_prune(QUICK, data, other, tmp_path / "run")
+            train_networks(QUICK, data, other, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

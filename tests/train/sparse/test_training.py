@@ -28,7 +28,7 @@ from quire.train.engine.options import key
 from quire.train.engine.runs import read_run
 from quire.train.sparse.loading import trained
 from quire.train.sparse.run import Sparse
-from quire.train.sparse.training import train_sparse
+from quire.train.sparse.training import train_networks
 from tests.graph_bundles import graph_bundle, with_table
 from tests.train.learnable import RARELY, epoch_losses, learnable_bundle
 from tests.train.sparse.small import GRAPHS, QUICK, RUNNING, STEPS, Stop, bundles, stopping_at
@@ -52,7 +52,7 @@ def whole(place: Path) -> Path:
 
 def train(place: Path, run: Path, config: Sparse = QUICK, **more: Any) -> bool:
     options = {"running": RUNNING, **more}
-    return train_sparse(config, str(place / "train"), place / "graphs", run, **options)
+    return train_networks(config, str(place / "train"), place / "graphs", run, **options)
 
 
 def without_times(run: Path) -> list[dict[str, float]]:
@@ -116,7 +116,7 @@ def test_networks_learn(place: Path, tmp_path: Path) -> None:
     recipe = replace(GRAPHS, sizes=(30, 40), nei=(3, 4), least=100, most=20_000, graphs=6, seed=3)
     graph_bundle(tmp_path / "graphs", recipe)
     config = replace(QUICK, epochs=40, together=60)
-    train_sparse(
+    train_networks(
         config, str(place / "train"), tmp_path / "graphs", tmp_path / "run", running=RARELY
     )
     first, *_, last = epoch_losses(tmp_path / "run")
@@ -290,7 +290,7 @@ def test_a_folder_belongs_to_one_run(whole: Path, place: Path, tmp_path: Path) -
     graph_bundle(tmp_path / "graphs", replace(GRAPHS, seed=2))
     with pytest.raises(RunError, match=r"inputs.graphs is"):
         data = str(place / "train")
-        train_sparse(QUICK, data, tmp_path / "graphs", whole, running=RUNNING)
+        train_networks(QUICK, data, tmp_path / "graphs", whole, running=RUNNING)
 
 
 def test_bundles_may_move(tmp_path: Path) -> None:
@@ -320,15 +320,15 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_network(
 def test_the_networks_must_be_for_the_images(place: Path, tmp_path: Path) -> None:
     colour = learnable_bundle(tmp_path / "colour", channels=3)
     with pytest.raises(RunError, match=r"64 inputs and 10 outputs; .* 3 x 8 x 8 = 192 pixels"):
-        train_sparse(QUICK, str(colour), place / "graphs", tmp_path / "run")
+        train_networks(QUICK, str(colour), place / "graphs", tmp_path / "run")
     graph_bundle(tmp_path / "few", replace(GRAPHS, outputs=3))
     with pytest.raises(RunError, match=r"3 outputs; .* 64 pixels in 10 classes"):
-        train_sparse(QUICK, str(place / "train"), tmp_path / "few", tmp_path / "run")
+        train_networks(QUICK, str(place / "train"), tmp_path / "few", tmp_path / "run")
     with pytest.raises(RunError, match=r"has 3 graphs; at least 4 are wanted"):
         train(place, tmp_path / "run", replace(QUICK, first=4))
     for wrong in ("train", "nothing"):
         with pytest.raises(BundleError):
-            train_sparse(QUICK, str(place / "train"), place / wrong, tmp_path / "run")
+            train_networks(QUICK, str(place / "train"), place / wrong, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -341,7 +341,7 @@ def test_a_bundle_that_lies_about_its_networks_is_found_out(place: Path, tmp_pat
     with_table(tmp_path / "graphs", lie)
     with pytest.raises(RunError, match=r"network 2 \(00000001, .* has \d+ parameters in truth"):
         data = str(place / "train")
-        train_sparse(QUICK, data, tmp_path / "graphs", tmp_path / "run", running=RUNNING)
+        train_networks(QUICK, data, tmp_path / "graphs", tmp_path / "run", running=RUNNING)
 
 
 class Hostile:

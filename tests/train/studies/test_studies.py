@@ -34,6 +34,7 @@ def cells_of(grid: Grid) -> Iterator[tuple[str, str]]:
 LONG = (
     "mbsg-severity",
     "cnn2graph-figure4",
+    "cnn2graph-figure5",
     "cnn2graph-table2",
     "cnn2graph-table3",
     "cnn2graph-table6",

@@ -25,7 +25,7 @@ from quire.train.report.intervals import joined
 from quire.train.report.page import Table, Value
 from quire.train.sparse.attack import Attack, Attacked, attack
 from quire.train.sparse.run import Sparse
-from quire.train.sparse.training import train_sparse
+from quire.train.sparse.training import train_networks
 from quire.train.studies.bundles import DIGITS, Bundled, built, clean, missing, not_at_hand
 from quire.train.studies.snn.correlation import Coefficient, Correlation, correlations
 from quire.train.studies.study import Findings, Layout, Place, Scale
@@ -154,7 +154,7 @@ class Priors:
         config = replace(wanted.networks, seeds=seeds or 1)
         run = place.run(config.method, to_record(config), train.name, bundle.name)
         running, report = place.running, place.report
-        if train_sparse(config, str(train), bundle, run, running=running, report=report):
+        if train_networks(config, str(train), bundle, run, running=running, report=report):
             place.say(f"trained: {run.name}")
         rows = attack(run, str(test), how=wanted.attack, device=running.device, report=report)
         place.say(f"attacked: {len(rows):,} networks")

@@ -12,8 +12,8 @@ from quire.builders.recipes.pruned import Pruned
 from quire.loaders.graphs import Prunings, load_prunings
 from quire.train.engine.runs import to_record
 from quire.train.sparse.attack import attack
-from quire.train.sparse.pruning import train_prune
 from quire.train.sparse.pruning_run import Prune
+from quire.train.sparse.training import train_networks
 from quire.train.studies.bundles import Bundled, built
 from quire.train.studies.snn.priors import (
     AUTHORS,
@@ -75,7 +75,7 @@ class Reference:
         bundle = built(Bundled(recipe=replace(recipe, prunings=seeds or recipe.prunings)), place)
         run = place.run(config.method, to_record(config), train.name, bundle.name)
         running, report = place.running, place.report
-        if train_prune(config, str(train), bundle, run, running=running, report=report):
+        if train_networks(config, str(train), bundle, run, running=running, report=report):
             place.say(f"trained: {run.name}")
         rows = attack(run, str(test), how=how, device=running.device, report=report)
         place.say(f"attacked: {len(rows):,} networks")

@@ -179,7 +179,7 @@ def test_a_text_is_drawn_letter_by_letter(role: str) -> None:
     assert marked > 0.6 * plain  # as mathematics it would be one letter, as a hidden label none
 
 
-@pytest.mark.parametrize("columns", [1, 4])
+@pytest.mark.parametrize("columns", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_hostile_text_breaks_nothing(columns: int) -> None:
     texts = [*HOSTILE, "$\\frac{$", "数", "\n\t", "W" * 500, "a b " * 200]
     panels = [

@@ -55,7 +55,11 @@ def test_the_same_panels_of_all_kinds_give_the_same_bytes_in_any_process() -> No
 
 
 @pytest.mark.parametrize(
-    ("columns", "texts"), [(2, ["W" * 500]), (4, [HOSTILE[0], "$\\frac{$", "\n\t"])]
+    ("columns", "texts"),
+    [
+        pytest.param(2, ["W" * 500], marks=pytest.mark.slow),
+        (4, [HOSTILE[0], "$\\frac{$", "\n\t"]),
+    ],
 )
 def test_a_hostile_text_breaks_no_kind(columns: int, texts: list[str]) -> None:
     panels = [panel for text in texts for panel in every_kind(text)]
