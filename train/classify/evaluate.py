@@ -27,7 +27,14 @@ from quire.train.classify.anchors import anchors_of
 from quire.train.classify.run import Classify, Model, trained
 from quire.train.engine.dataset_checks import check_same_kind
 from quire.train.engine.options import Precision, Report, autocast, best_device, key
-from quire.train.engine.runs import EVALUATIONS, Run, digest, to_record, write_record
+from quire.train.engine.runs import (
+    EVALUATIONS,
+    Run,
+    check_at_least,
+    digest,
+    to_record,
+    write_record,
+)
 from quire.train.engine.subset import rows_of
 from quire.train.report.corruption_cells import Cell, Cells, cells_of, severities
 
@@ -57,9 +64,7 @@ class Evaluate:
         Raises:
             RunError: a field is out of range.
         """
-        for name in ("images", "batch_size"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise RunError(f"{name} is {value}; it must be at least 1")
+        check_at_least(1, self, "images", "batch_size")
         if not self.settings:
             raise RunError("no setting is named")
 

@@ -24,6 +24,7 @@ from quire.train.engine.runs import (
     MODEL,
     Run,
     absolute,
+    check_at_least,
     config_of,
     is_finished,
     read_run,
@@ -116,9 +117,7 @@ class Classify:
         Raises:
             RunError: a field is out of range.
         """
-        for name in ("epochs", "batch_size", "images", "resize"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise RunError(f"{name} is {value}; it must be at least 1")
+        check_at_least(1, self, "epochs", "batch_size", "images", "resize")
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise RunError(f"crop is {self.crop}; it must be two parts of 1, the smaller first")
         if self.shift < 0:

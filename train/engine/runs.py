@@ -80,6 +80,17 @@ def to_record(config: Any) -> dict[str, Any]:
     return record
 
 
+def check_at_least(least: int, config: object, *names: str) -> None:
+    """Refuse a configuration in which one of these fields is given and too small.
+
+    Raises:
+        RunError: names the field, and what it must be.
+    """
+    for name in names:
+        if (value := getattr(config, name)) is not None and value < least:
+            raise RunError(f"{name} is {value}; it must be at least {least}")
+
+
 def absolute(data: str) -> str:
     """Where data lies, wherever one asks from: an address, or an absolute path."""
     return data if "://" in data else str(Path(data).absolute())

@@ -27,7 +27,14 @@ from quire.models.deeplab import DeepLab, upsampled
 from quire.models.feature_binding import FeatureBinding
 from quire.train.engine.dataset_checks import check_classes
 from quire.train.engine.options import Report, autocast, best_device
-from quire.train.engine.runs import EVALUATIONS, Run, digest, to_record, write_record
+from quire.train.engine.runs import (
+    EVALUATIONS,
+    Run,
+    check_at_least,
+    digest,
+    to_record,
+    write_record,
+)
 from quire.train.engine.subset import stream_of
 from quire.train.segmentation.iou import confusion, iou, mean_iou
 from quire.train.segmentation.run import Model, Segment, trained
@@ -56,9 +63,7 @@ class Measure:
         Raises:
             RunError: a field is out of range.
         """
-        for name in ("crop", "images", "batch_size"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise RunError(f"{name} is {value}; it must be at least 1")
+        check_at_least(1, self, "crop", "images", "batch_size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

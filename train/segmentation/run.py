@@ -19,6 +19,7 @@ from quire.train.engine.runs import (
     MODEL,
     Run,
     absolute,
+    check_at_least,
     config_of,
     is_finished,
     read_run,
@@ -115,12 +116,8 @@ class Segment:
         Raises:
             RunError: a field is out of range.
         """
-        for name in ("crop", "epochs", "images", "max_total"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise RunError(f"{name} is {value}; it must be at least 1")
-        for name in ("denoising_epochs", "gamma"):
-            if (value := getattr(self, name)) is not None and value < 0:
-                raise RunError(f"{name} is {value}; it must be at least 0")
+        check_at_least(1, self, "crop", "epochs", "images", "max_total")
+        check_at_least(0, self, "denoising_epochs", "gamma")
         if self.batch_size < 2:
             raise RunError(f"batch_size is {self.batch_size}; batches are normalised: 2 at least")
         if not 0 < self.scale[0] <= self.scale[1]:
