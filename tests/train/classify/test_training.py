@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,9 +21,10 @@ from quire.loaders.augment import random_shift
 from quire.loaders.draws import Draws
 from quire.loaders.jitter import random_jitter
 from quire.loaders.stream import stream
+from quire.models.classifier import ENCODERS
 from quire.models.cnn2graph import CNN2GraphConfig
 from quire.train.classify.augmentation import augmented
-from quire.train.classify.run import Classify, learning_rate, recorded, statistics, trained
+from quire.train.classify.run import Classify, Encoder, learning_rate, recorded, statistics, trained
 from quire.train.classify.training import train
 from quire.train.engine.metrics import read_metrics
 from quire.train.engine.options import Running
@@ -248,6 +249,10 @@ def test_tensorboard_has_the_losses(data: Path, tmp_path: Path) -> None:
     events.Reload()
     shown = [event.value for event in events.Scalars("loss")]
     assert shown == pytest.approx(losses(tmp_path / "run"))
+
+
+def test_every_encoder_is_an_option() -> None:
+    assert get_args(Encoder) == tuple(ENCODERS)
 
 
 def test_the_schedule_is_that_of_the_paper() -> None:
