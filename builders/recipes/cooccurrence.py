@@ -12,6 +12,7 @@ import numpy as np
 
 from quire.artifacts.cooccurrence_table import COOCCURRENCE, part, write_cooccurrence
 from quire.artifacts.errors import RecipeError
+from quire.artifacts.fields import check_at_least
 from quire.artifacts.manifest import LeftOut
 from quire.artifacts.shards import Samples
 from quire.builders.engine.plan import ShardTask, cut
@@ -42,8 +43,7 @@ class Cooccurrence:
         Raises:
             RecipeError: a field is out of range.
         """
-        if self.masks_per_shard < 1:
-            raise RecipeError(f"masks_per_shard is {self.masks_per_shard}; it must be at least 1")
+        check_at_least(1, self, "masks_per_shard", error=RecipeError)
 
     def resolve(self, source: SegmentationSource) -> "Cooccurrence":
         """The same recipe: nothing in it depends on the source."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quire.artifacts.errors import RecipeError
+from quire.artifacts.fields import check_at_least
 from quire.artifacts.graph_table import CELLS, GRAPHS, MAX_CELLS, write_graphs
 from quire.artifacts.manifest import LeftOut
 from quire.artifacts.shards import Samples
@@ -102,11 +103,10 @@ class Graphs:
             values = getattr(self, name)
             if values is not None and (not values or len(set(values)) != len(values)):
                 raise RecipeError(f"{name} is empty or holds a value twice: {values}")
-        for name in ("inputs", "outputs", "graphs", "samples_per_shard"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                raise RecipeError(f"{name} is {number}; it must be at least 1")
-        if self.seed is not None and self.seed < 0:
-            raise RecipeError(f"seed is {self.seed}; it must be at least 0")
+        check_at_least(
+            1, self, "inputs", "outputs", "graphs", "samples_per_shard", error=RecipeError
+        )
+        check_at_least(0, self, "seed", error=RecipeError)
 
     @property
     def split(self) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quire.artifacts.errors import RecipeError
+from quire.artifacts.fields import check_at_least
 from quire.artifacts.graph_table import GRAPHS, write_graphs
 from quire.artifacts.shards import Samples
 from quire.builders.draws import sample_rng
@@ -83,13 +84,19 @@ class Pruned:
         if len(self.layers) < 2 or min(self.layers) < 1:
             wanted = "at least two layers of at least one neuron are wanted"
             raise RecipeError(f"layers is {self.layers}; {wanted}")
-        for name in ("inputs", "outputs", "steps", "prunings", "samples_per_shard"):
-            if (number := getattr(self, name)) < 1:
-                raise RecipeError(f"{name} is {number}; it must be at least 1")
+        check_at_least(
+            1,
+            self,
+            "inputs",
+            "outputs",
+            "steps",
+            "prunings",
+            "samples_per_shard",
+            error=RecipeError,
+        )
         if not 0 < self.alpha < 1:
             raise RecipeError(f"alpha is {self.alpha}; it must be above 0 and below 1")
-        if self.seed < 0:
-            raise RecipeError(f"seed is {self.seed}; it must be at least 0")
+        check_at_least(0, self, "seed", error=RecipeError)
 
     @property
     def split(self) -> str:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from quire.artifacts.blend import PARTS, blended
 from quire.artifacts.crop import FILL, cropped, cropped_mask
 from quire.artifacts.errors import RecipeError
+from quire.artifacts.fields import check_at_least
 from quire.artifacts.manifest import LeftOut
 from quire.artifacts.masks import mask_file
 from quire.artifacts.members import RAW_IMAGE, raw_images, record_file
@@ -114,9 +115,9 @@ class SegMix:
         Raises:
             RecipeError: a field is out of range.
         """
-        for name in ("partners_per_cluster", "limit", "crop", "samples_per_shard"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise RecipeError(f"{name} is {value}; it must be at least 1")
+        check_at_least(
+            1, self, "partners_per_cluster", "limit", "crop", "samples_per_shard", error=RecipeError
+        )
         if not 0 <= self.delta[0] <= self.delta[1] <= 1:
             raise RecipeError(f"delta is {self.delta}; it must be a range within 0 and 1")
         if not 0 < self.scale[0] <= self.scale[1]:

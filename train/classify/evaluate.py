@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from quire.artifacts.errors import BundleError, RunError
+from quire.artifacts.fields import check_at_least
 from quire.loaders.augment import to_float
 from quire.loaders.stream import Stream, stream
 from quire.models.cnn2graph import CNN2Graph
@@ -30,7 +31,6 @@ from quire.train.engine.options import Precision, Report, autocast, best_device,
 from quire.train.engine.runs import (
     EVALUATIONS,
     Run,
-    check_at_least,
     digest,
     to_record,
     write_record,
@@ -64,7 +64,7 @@ class Evaluate:
         Raises:
             RunError: a field is out of range.
         """
-        check_at_least(1, self, "images", "batch_size")
+        check_at_least(1, self, "images", "batch_size", error=RunError)
         if not self.settings:
             raise RunError("no setting is named")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from tyro.conf import OmitArgPrefixes
 
 from quire.artifacts.errors import RunError
+from quire.artifacts.fields import check_at_least
 from quire.loaders.stream import Stream, stream
 from quire.models.classifier import Classifier, classifier
 from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, cnn2graph
@@ -24,7 +25,6 @@ from quire.train.engine.runs import (
     MODEL,
     Run,
     absolute,
-    check_at_least,
     config_of,
     is_finished,
     read_run,
@@ -117,11 +117,10 @@ class Classify:
         Raises:
             RunError: a field is out of range.
         """
-        check_at_least(1, self, "epochs", "batch_size", "images", "resize")
+        check_at_least(1, self, "epochs", "batch_size", "images", "resize", error=RunError)
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise RunError(f"crop is {self.crop}; it must be two parts of 1, the smaller first")
-        if self.shift < 0:
-            raise RunError(f"shift is {self.shift}; it must be at least 0")
+        check_at_least(0, self, "shift", error=RunError)
         if len(self.jitter) != 3 or not all(0 <= strength < math.inf for strength in self.jitter):
             raise RunError(f"jitter is {self.jitter}; it must be three numbers of at least 0")
         if self.weights and not self.encoder.startswith("imagenet-"):

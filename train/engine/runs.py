@@ -29,6 +29,7 @@ from typing import Any, get_type_hints
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import RunError
 from quire.artifacts.lock import held
+from quire.loaders.remote import is_address
 
 FORMAT = 1
 RUN, METRICS, MODEL, FAILED = "run.json", "metrics.jsonl", "model.safetensors", "failed.json"
@@ -80,20 +81,9 @@ def to_record(config: Any) -> dict[str, Any]:
     return record
 
 
-def check_at_least(least: int, config: object, *names: str) -> None:
-    """Refuse a configuration in which one of these fields is given and too small.
-
-    Raises:
-        RunError: names the field, and what it must be.
-    """
-    for name in names:
-        if (value := getattr(config, name)) is not None and value < least:
-            raise RunError(f"{name} is {value}; it must be at least {least}")
-
-
 def absolute(data: str) -> str:
     """Where data lies, wherever one asks from: an address, or an absolute path."""
-    return data if "://" in data else str(Path(data).absolute())
+    return data if is_address(data) else str(Path(data).absolute())
 
 
 def digest(record: Any) -> str:

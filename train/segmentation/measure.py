@@ -20,6 +20,7 @@ from torch import Tensor
 
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import RunError
+from quire.artifacts.fields import check_at_least
 from quire.loaders.augment import to_float
 from quire.loaders.crops import centre_crops, crop_images, crop_masks
 from quire.loaders.stream import Stream
@@ -30,7 +31,6 @@ from quire.train.engine.options import Report, autocast, best_device
 from quire.train.engine.runs import (
     EVALUATIONS,
     Run,
-    check_at_least,
     digest,
     to_record,
     write_record,
@@ -63,7 +63,7 @@ class Measure:
         Raises:
             RunError: a field is out of range.
         """
-        check_at_least(1, self, "crop", "images", "batch_size")
+        check_at_least(1, self, "crop", "images", "batch_size", error=RunError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

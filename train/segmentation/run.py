@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import torch
 
 from quire.artifacts.errors import RunError
+from quire.artifacts.fields import check_at_least
 from quire.loaders.stream import Stream
 from quire.models.deeplab import IMAGENET_MEAN, IMAGENET_STD, DeepLab, deeplab
 from quire.models.feature_binding import FeatureBinding, feature_binding
@@ -19,7 +20,6 @@ from quire.train.engine.runs import (
     MODEL,
     Run,
     absolute,
-    check_at_least,
     config_of,
     is_finished,
     read_run,
@@ -116,8 +116,8 @@ class Segment:
         Raises:
             RunError: a field is out of range.
         """
-        check_at_least(1, self, "crop", "epochs", "images", "max_total")
-        check_at_least(0, self, "denoising_epochs", "gamma")
+        check_at_least(1, self, "crop", "epochs", "images", "max_total", error=RunError)
+        check_at_least(0, self, "denoising_epochs", "gamma", error=RunError)
         if self.batch_size < 2:
             raise RunError(f"batch_size is {self.batch_size}; batches are normalised: 2 at least")
         if not 0 < self.scale[0] <= self.scale[1]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from quire.artifacts.errors import RunError
+from quire.artifacts.fields import check_at_least
 from quire.models.sparse_batch import SparseNetworks
 from quire.train.attacks.epsilon import EpsilonSearch, smallest_epsilons
 from quire.train.attacks.evolution import Evolution
@@ -23,7 +24,7 @@ from quire.train.attacks.fgsm import fgsm
 from quire.train.attacks.one_pixel import one_pixel
 from quire.train.attacks.results import Outcome
 from quire.train.engine.options import Report, best_device
-from quire.train.engine.runs import EVALUATIONS, Run, check_at_least, digest, to_record
+from quire.train.engine.runs import EVALUATIONS, Run, digest, to_record
 from quire.train.sparse.evaluate import COLUMNS as MEASURED
 from quire.train.sparse.evaluate import Measured, classification, images_of, measured
 from quire.train.sparse.evaluation_cache import (
@@ -82,7 +83,7 @@ class Attack:
             raise RunError("attacks must be some, each of them once")
         if unknown := {*self.attacks} - {*get_args(Kind)}:
             raise RunError(f"there is no attack {min(unknown)!r}")
-        check_at_least(1, self, "images", "pixel_images")
+        check_at_least(1, self, "images", "pixel_images", error=RunError)
         if not 0 <= self.epsilon < math.inf:
             raise RunError(f"epsilon is {self.epsilon}; it must be 0 or more")
         try:
