@@ -248,7 +248,7 @@ def pixels(place: Place) -> Figures:
     """Candidates of the one-pixel attack that a group of 60 networks, or fewer, looks at."""
     config = replace(Sparse(), together=min(60, max(place.sizes.groups)))
     graphs = read_graphs(config, place.graphs())
-    networks = graphs.networks(next(iter(groups_of(config, graphs))), None).to(place.device)
+    networks = graphs.networks(next(iter(groups_of(config, graphs)))).to(place.device)
     seen = 0
 
     def count(module: Any, inputs: tuple[Tensor, ...]) -> None:

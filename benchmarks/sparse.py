@@ -72,7 +72,7 @@ def trainings(
 def training(options: Options, config: Sparse, group: Group, graphs: Read, data: str) -> Training:
     """A group at its first step."""
     batches = batches_of(config, data, config.seed, Running(device=options.device))
-    networks = graphs.networks(group, None).to(best_device(options.device))
+    networks = graphs.networks(group).to(best_device(options.device))
     return Training.new(config, group, networks, batches)
 
 

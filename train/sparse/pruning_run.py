@@ -87,7 +87,7 @@ class Plan:
                 raise RunError(f"{member} has {found} parameters in truth")
         return kept
 
-    def networks(self, group: Group, before: Stored | None) -> SparseNetworks:
+    def networks(self, group: Group, before: Stored | None = None) -> SparseNetworks:
         """The networks of a step as they are before it: those of the step before, if there is one.
 
         Raises:

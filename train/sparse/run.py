@@ -61,7 +61,7 @@ class Graphs:
     by_key: Mapping[str, StoredGraph]
     origin: Origin
 
-    def networks(self, group: Group, before: Stored | None) -> SparseNetworks:
+    def networks(self, group: Group, before: Stored | None = None) -> SparseNetworks:
         """The networks of a group as they are before training, whatever group was before.
 
         Raises:
