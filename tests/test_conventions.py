@@ -57,7 +57,7 @@ def test_a_file_fits_in_the_house(path: Path) -> None:
     [path for path in FILES if path.parent.name != "quire"],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_no_room_imports_the_door(path: Path) -> None:
+def test_nothing_below_imports_the_command_line(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert "quire" not in {name.name for name in node.names}

@@ -5,7 +5,7 @@ from math import floor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quire.artifacts.blend import PARTS, blended
@@ -13,7 +13,6 @@ from quire.artifacts.blend import PARTS, blended
 levels = st.integers(0, 255)
 
 
-@settings(deadline=None)
 @given(levels, levels, st.integers(0, PARTS))
 def test_a_blend_is_the_mean_rounded_half_up(one: int, other: int, parts: int) -> None:
     mean = Fraction(parts, PARTS) * one + Fraction(PARTS - parts, PARTS) * other

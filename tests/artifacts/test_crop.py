@@ -5,7 +5,7 @@ from math import floor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -40,7 +40,6 @@ def scaled_mask(mask: Pixels, height: int, width: int) -> Pixels:
     return mask[np.ix_(rows, columns)]
 
 
-@settings(deadline=None)
 @given(sizes, sizes, sizes, st.tuples(numbers, numbers, numbers, numbers))
 def test_a_crop_shows_what_scaling_padding_and_cutting_show(
     height: int, width: int, size: int, drawn: tuple[float, float, float, float]
@@ -59,7 +58,6 @@ def test_a_crop_shows_what_scaling_padding_and_cutting_show(
     assert np.array_equal(ids, pixel_by_pixel(whole_mask, crop, np.array(VOID, np.uint8)))
 
 
-@settings(deadline=None)
 @given(sizes, sizes, sizes)
 def test_the_centre_is_cut_to_the_pixel_or_padded_evenly(
     height: int, width: int, size: int
@@ -74,7 +72,6 @@ def test_the_centre_is_cut_to_the_pixel_or_padded_evenly(
     assert (ids != VOID).sum() == min(height, size) * min(width, size)
 
 
-@settings(deadline=None)
 @given(st.integers(20, 60), st.integers(20, 60), st.tuples(numbers, numbers, numbers, numbers))
 def test_image_and_mask_stay_together(
     height: int, width: int, drawn: tuple[float, float, float, float]
@@ -91,7 +88,6 @@ def test_image_and_mask_stay_together(
         assert np.abs(levels[..., channel] / 4 - ids)[shown].max() < 1
 
 
-@settings(deadline=None)
 @given(sizes, sizes, sizes, st.tuples(numbers, numbers, numbers, numbers))
 def test_a_square_lies_in_the_image_or_the_image_in_the_square(
     height: int, width: int, size: int, drawn: tuple[float, float, float, float]

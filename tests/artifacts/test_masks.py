@@ -15,7 +15,7 @@ from quire.artifacts.masks import VOID, mask_file, voc_palette
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ids=arrays(np.uint8, SIZES, elements=st.sampled_from([0, 1, 15, 20, VOID])))
 def test_pillow_reads_the_ids_in_vocs_colours(ids: NDArray[np.uint8]) -> None:
     with Image.open(io.BytesIO(mask_file(ids))) as picture:

@@ -35,7 +35,7 @@ def one_by_one(images: Tensor, factors: Tensor, orders: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@settings(max_examples=50, deadline=None)  # six images, one after the other
+@settings(max_examples=50)  # six images, one after the other
 @given(st.integers(1, 12), st.integers(1, 12), formats, st.integers(0, 99))
 def test_changes_are_torchvisions(
     channels: int, rows: int, columns: int, layout: torch.memory_format, seed: int

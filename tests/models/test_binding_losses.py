@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -94,7 +94,6 @@ def test_equal_weights_are_a_factor_of_the_usual_loss() -> None:
     torch.testing.assert_close(segmentation_loss(scores, masks, quarter), usual / 4)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 9), st.integers(0, B - 1))
 def test_an_image_without_partner_is_not_held_against_its_phantom(seed: int, alone: int) -> None:
     masks, phantoms, other = masks_of(seed), masks_of(seed + 1), masks_of(seed + 1)

@@ -234,7 +234,7 @@ def test_an_image_alone_has_the_logits_that_it_has_in_a_batch(config: CNN2GraphC
     assert head(x[:0], proxy_set).shape == (0, C)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.permutations(range(5)), st.permutations(range(6)), st.sampled_from(CONFIGS))
 def test_order_does_not_matter(
     images: list[int], anchors: list[int], config: CNN2GraphConfig

@@ -133,7 +133,7 @@ def test_every_term_equals_loops(x: list[int], a: list[int], p: list[int], over:
         assert term.value.item() == pytest.approx(sum(slow) / max(1, counted), abs=1e-9), name
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.data(), st.integers(0, 99))
 def test_every_term_equals_loops_whatever_the_labels(data: st.DataObject, seed: int) -> None:
     x, a, p = (

@@ -100,7 +100,6 @@ def slow_head(head: SimilarityGraphHead, nodes: Tensor, combine: CombineMode) ->
 # The graph
 
 
-@settings(deadline=None)
 @given(st.integers(0, 9), st.integers(1, 4), st.integers(0, 12), st.integers(0, 99))
 def test_neighbours_are_the_most_similar_others(size: int, width: int, k: int, seed: int) -> None:
     nodes = normal(size, width, seed=seed)
@@ -115,7 +114,6 @@ def test_neighbours_are_the_most_similar_others(size: int, width: int, k: int, s
         assert not row or max(rest, default=-2) <= cosines[-1] + 1e-12
 
 
-@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(0, 5), st.integers(0, 7), st.integers(0, 99))
 def test_neighbours_in_a_context_are_those_of_a_graph_with_it(
     queries: int, context: int, k: int, seed: int
@@ -201,7 +199,7 @@ def test_several_graphs_at_once_are_each_on_its_own() -> None:
     torch.testing.assert_close(layer(graphs), torch.stack([layer(graph) for graph in graphs]))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.permutations(range(6)))
 def test_the_order_of_a_gathered_batch_does_not_matter(order: list[int]) -> None:
     head = graph_head(5, 3, layers=2, attention=True)

@@ -44,7 +44,7 @@ def graphs(draw: st.DrawFn) -> Graph:
 def every_kind_of_graph(test: Callable[[Graph], None]) -> Callable[[], None]:
     for graph in (WATTS_STROGATZ, ONE_NODE, NO_EDGES, SHORTCUT, ISOLATED, SINKS_EVERYWHERE):
         test = example(graph)(test)
-    return settings(deadline=None, max_examples=25)(given(graphs())(test))
+    return settings(max_examples=25)(given(graphs())(test))
 
 
 def pairs_of(graph: Graph) -> Tensor:

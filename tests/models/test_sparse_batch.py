@@ -39,7 +39,7 @@ def networks_of(shapes: list[tuple[int, int]], *, seed: int = 0) -> list[SparseN
     return [network_of(*shape, seed=seed + index) for index, shape in enumerate(shapes)]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(SHAPES, st.booleans(), st.integers(0, 99))
 def test_each_member_computes_what_it_does_alone(
     shapes: list[tuple[int, int]], shared: bool, seed: int

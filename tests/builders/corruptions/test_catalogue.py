@@ -210,7 +210,7 @@ def test_every_corruption_is_defined_for_cifar_and_many_for_any_size() -> None:
     assert anywhere == set(NAMES) - {"zoom_blur", "snow", "frost", "fog", "elastic_transform"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     name=st.sampled_from(NAMES),
     height=st.one_of(st.just(32), st.integers(1, 40)),

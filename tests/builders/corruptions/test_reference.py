@@ -105,7 +105,7 @@ def test_it_equals_the_plain_way_on_real_images(name: str) -> None:
         assert np.array_equal(ours(images, name, severity, folder), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(SAME_DRAWS),
     severity=st.sampled_from(SEVERITIES),

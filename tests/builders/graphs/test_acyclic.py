@@ -35,7 +35,7 @@ def assert_same_bytes(ours: Sweep, theirs: Sweep) -> None:
         assert one.tobytes() == other.tobytes(), name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graphs(), directions)
 def test_small_graphs(graph: Graph, direction: Direction) -> None:
     arcs, order = arcs_and_order(graph, direction)

@@ -7,7 +7,7 @@ import igraph
 import networkx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quire.builders.graphs.dag import (
@@ -49,7 +49,6 @@ def fully_connected() -> Dag:
     return directed(undirected(300, np.array(pairs)), "up")
 
 
-@settings(deadline=None)
 @given(graphs(), directions)
 def test_arcs_are_the_edges_in_one_direction(graph: Graph, direction: Direction) -> None:
     dag = directed(graph, direction)
@@ -63,7 +62,6 @@ def test_down_is_the_lower_triangle_and_the_default() -> None:
     assert directed(joined(3, (0, 2)), "up").arcs.tolist() == [[0, 2]]
 
 
-@settings(deadline=None)
 @given(graphs(), directions)
 def test_layers_are_networkx_generations(graph: Graph, direction: Direction) -> None:
     dag = directed(graph, direction)
@@ -82,7 +80,6 @@ def test_a_layer_is_the_longest_path_not_the_shortest(direction: Direction) -> N
     assert layer == ([2, 1, 0] if direction == "down" else [0, 1, 2])
 
 
-@settings(deadline=None)
 @given(graphs(), directions)
 def test_degrees_sources_and_sinks_are_networkx(graph: Graph, direction: Direction) -> None:
     dag = directed(graph, direction)
@@ -125,14 +122,12 @@ def modules(dag: Dag, inputs: int, outputs: int) -> int:
     return total + (len(generations[-1]) + 1) * outputs
 
 
-@settings(deadline=None)
 @given(graphs().filter(lambda graph: graph.size > 0), directions)
 def test_dense_parameters_are_those_of_full_matrices(graph: Graph, direction: Direction) -> None:
     dag = directed(graph, direction)
     assert parameters(dag, inputs=7, outputs=3, count="dense") == modules(dag, 7, 3)
 
 
-@settings(deadline=None)
 @given(graphs(), directions)
 def test_connected_parameters_are_weights_and_biases(graph: Graph, direction: Direction) -> None:
     dag = directed(graph, direction)
@@ -142,7 +137,6 @@ def test_connected_parameters_are_weights_and_biases(graph: Graph, direction: Di
     assert parameters(dag) == into + out_of + graph.size + 10
 
 
-@settings(deadline=None)
 @given(graphs(), directions)
 def test_masks_hold_every_arc_once_in_its_place(graph: Graph, direction: Direction) -> None:
     dag = directed(graph, direction)

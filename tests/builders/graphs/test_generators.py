@@ -8,7 +8,7 @@ import igraph
 import networkx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quire.artifacts.errors import RecipeError
@@ -129,13 +129,11 @@ def test_threads_do_not_draw_from_each_others_generators(monkeypatch: pytest.Mon
         assert list(pool.map(edges, range(24))) == alone
 
 
-@settings(deadline=None)
 @given(graphs())
 def test_every_graph_is_simple_and_in_order(graph: Graph) -> None:
     assert np.array_equal(checked_graph(graph.size, graph.edges).edges, graph.edges)
 
 
-@settings(deadline=None)
 @given(st.integers(3, 60), st.data(), st.just(0.0) | st.floats(1e-9, 1))
 def test_small_worlds_have_nei_edges_a_node(size: int, data: st.DataObject, p: float) -> None:
     nei = data.draw(st.integers(1, (size - 1) // 2))

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quire.builders.graphs.graph import checked_graph, undirected
 
 
-@settings(deadline=None)
 @given(st.integers(2, 30), st.data())
 def test_pairs_in_any_order_make_the_same_graph(size: int, data: st.DataObject) -> None:
     node = st.integers(0, size - 1)

@@ -111,19 +111,19 @@ def check_with_igraph(graph: Graph | Dag) -> None:
     assert found.unreachable_pairs == reference.path_length_hist().unconnected * twice
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graphs())
 def test_undirected_graphs_have_networkx_properties(graph: Graph) -> None:
     check_with_networkx(graph)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graphs(), directions)
 def test_acyclic_graphs_have_networkx_properties(graph: Graph, direction: Direction) -> None:
     check_with_networkx(directed(graph, direction))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(graphs(), directions)
 def test_both_have_igraphs(graph: Graph, direction: Direction) -> None:
     check_with_igraph(graph)

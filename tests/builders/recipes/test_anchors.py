@@ -182,7 +182,7 @@ def numbers_of(source: ImageSource, recipe: Anchors) -> list[list[int]]:
     return [run.part["source_index"][0].tolist() for run in recipe.samples(source, task)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(labels=st.lists(st.integers(0, 2), max_size=30), seed=st.integers(0, 3))
 def test_a_class_is_drawn_whatever_the_other_classes_are(labels: list[int], seed: int) -> None:
     labels = [0, 1, 2, 0, 1, 2, *labels]

@@ -67,7 +67,7 @@ def rows(pairs: Pairs) -> list[tuple[int, ...]]:
     partners=st.integers(1, 3),
     seed=st.integers(0, 9),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_scene_of_a_cluster_meets_every_other_cluster(
     masks: list[set[int]], partners: int, seed: int
 ) -> None:

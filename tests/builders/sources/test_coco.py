@@ -155,7 +155,6 @@ def test_a_file_that_changes_is_read_anew(tmp_path: Path) -> None:
 # ---- regions
 
 
-@settings(deadline=None)
 @given(data=st.data(), mask=MASKS_OF)
 def test_run_lengths_are_pycocotools_own(data: st.DataObject, mask: NDArray[np.uint8]) -> None:
     mask = data.draw(arrays(np.uint8, mask.shape, elements=st.integers(0, 1)))
@@ -175,7 +174,7 @@ def test_run_lengths_are_pycocotools_own(data: st.DataObject, mask: NDArray[np.u
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' decode, by numpy
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     polygons=st.lists(
         st.lists(st.tuples(st.floats(-2, 20), st.floats(-2, 20)), min_size=3, max_size=6),
@@ -209,7 +208,6 @@ def test_what_is_no_region_is_refused(wrong: Any) -> None:
     assert str(caught.value).isprintable()
 
 
-@settings(deadline=None)
 @given(text=st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=12))
 def test_any_text_is_run_lengths_of_the_picture_or_refused(text: str) -> None:
     try:

@@ -19,7 +19,7 @@ def written(folder: Path, name: str, data: bytes | str) -> Path:
     return path
 
 
-any_file = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+any_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @any_file

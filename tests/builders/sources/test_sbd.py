@@ -13,9 +13,7 @@ from quire.builders.sources.pictures import UnfitError
 from quire.builders.sources.sbd import find_sbd, read_mat
 from tests.builders.sources.devkit import write_mat
 
-PATIENT = settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+PATIENT = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 

@@ -42,7 +42,7 @@ def test_seed_split_and_number_each_make_another() -> None:
         assert not same(one, other)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     index=st.integers(0, 999),
     seed=st.integers(0, 5),

@@ -11,7 +11,7 @@ from quire.train.attacks.targets import Alone, confidence, evaluating, is_right,
 from tests.train.attacks.small import linear, moody, pictures
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 20))
 def test_each_input_gets_the_logits_of_its_own_model(member: list[int], chunk: int) -> None:
     models = linear(4, 6, 3, seed=0)

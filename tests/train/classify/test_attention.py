@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -119,7 +119,6 @@ def test_attention_is_summed_by_class() -> None:
     torch.testing.assert_close(found, torch.tensor(expected).double())
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.integers(0, 99))
 def test_separation_is_that_of_pairs_of_different_classes(labels: list[int], seed: int) -> None:
     proxies = torch.randn(len(labels), 5, generator=torch.Generator().manual_seed(seed)) * 3

@@ -86,10 +86,9 @@ def test_with_attention_it_learns(kind: Kind, place: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["transformer", "gnn", "mean", "max"])
 def test_a_small_step_lowers_the_loss_by_what_the_gradient_says(kind: Kind, place: Path) -> None:
-    """By .98 to 1.01 of it, over six seeds and all kinds; no weight is left out."""
-    training = new_training(
-        replace(PROXY, cnn2graph=CNN2GraphConfig(kind=kind, heads=2, degree=20)), place
-    )
+    """By .94 to 1.01 of it, over six seeds and all kinds; no weight is left out."""
+    head = CNN2GraphConfig(kind=kind, heads=2, degree=20)
+    training = new_training(replace(LEARNING, head="cnn2graph", cnn2graph=head), place)
     batch = next(training.left())
     images = training.augmented(batch)
 

@@ -117,7 +117,7 @@ def test_hostile_names_stay_in_their_place(name: str, tmp_path: Path) -> None:
     ),
     width=st.integers(1, 400),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_cell_is_on_the_sheet_once(cells: list[Cell], width: int) -> None:
     with TemporaryDirectory() as folder:
         bundle, _ = corrupted_bundle(Path(folder) / "b", cells, sources=2, shape=(1, 1, 1))

@@ -112,7 +112,6 @@ def test_a_csv_to_the_byte() -> None:
 
 
 @given(grids())
-@settings(deadline=None)
 def test_every_value_comes_out_of_the_csv(grid: Grid) -> None:
     if any("\0" in name for name in (*grid.rows, *grid.columns, *map(str, grid.paper.values()))):
         return
@@ -130,7 +129,6 @@ def test_every_value_comes_out_of_the_csv(grid: Grid) -> None:
 
 
 @given(grids(), st.integers(1, 120))
-@settings(deadline=None)
 def test_every_number_is_in_the_text_on_its_line(grid: Grid, width: int) -> None:
     text = as_text(grid, width=width)
     assert text.isprintable() or set(text) - {"\n"} == {c for c in text if c.isprintable()}
@@ -273,7 +271,7 @@ def test_a_table_on_a_page_has_every_cell() -> None:
 
 
 @given(grids())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_page_takes_any_table(grid: Grid) -> None:
     table = as_table(grid)
     assert {len(row) for row in table.rows} == {len(grid.columns) + 1}

@@ -66,7 +66,7 @@ PLAIN = Parsed(page("plain", sections("plain")))
 
 @given(st.text(min_size=1, max_size=30))
 @example("a  b")
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @pytest.mark.parametrize("prefix", ["", *HOSTILE])
 def test_no_text_becomes_markup(prefix: str, text: str) -> None:
     text = f"{prefix}{text}"

@@ -81,7 +81,7 @@ def algorithm_1(
 class_lists = st.lists(st.sets(st.integers(1, C - 1), max_size=4), min_size=1, max_size=7)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     class_lists,
     st.integers(0, 10**6),
@@ -177,7 +177,6 @@ MIXES: dict[str, Callable[[Tensor, Tensor, Draws], Blended]] = {
 
 
 @pytest.mark.parametrize("name", MIXES)
-@settings(deadline=None)
 @given(lists=class_lists, seed=st.integers(0, 10**6))
 def test_ids_are_never_blended(name: str, lists: list[set[int]], seed: int) -> None:
     masks, images = masks_of(lists), images_of(len(lists), seed)
@@ -244,7 +243,6 @@ def test_a_sample_is_weighed_the_same_in_any_batch() -> None:
     assert not torch.equal(whole, dominant_parts(Draws(0, 3, rows), alpha=0.5))
 
 
-@settings(deadline=None)
 @given(st.integers(2, 9), st.integers(0, 10**6))
 def test_partners_at_random_form_one_ring(count: int, seed: int) -> None:
     partner = ring(draws_of(count, seed)).tolist()

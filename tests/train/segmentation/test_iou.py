@@ -3,7 +3,7 @@
 import math
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -32,7 +32,6 @@ def slow_mean(predicted: Tensor, masks: Tensor) -> float:
     return sum(shares) / len(shares) if shares else math.nan
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sets(st.integers(0, 3), min_size=1))
 def test_counts_measure_every_subset(seed: int, chosen: set[int]) -> None:
     predicted, masks = scenes(seed)
@@ -43,7 +42,6 @@ def test_counts_measure_every_subset(seed: int, chosen: set[int]) -> None:
     torch.testing.assert_close(found, slow_mean(predicted[part], masks[part]))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_counts_are_of_true_and_predicted_and_add_up(seed: int) -> None:
     predicted, masks = scenes(seed)

@@ -200,7 +200,7 @@ def test_a_panel_without_numbers_is_drawn_empty() -> None:
 
 
 @given(st.lists(st.lists(st.floats(-1e30, 1e30) | st.just(math.nan), max_size=3), max_size=4))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_any_numbers_are_drawn(values: list[list[float]]) -> None:
     one = curve(values=tuple(map(tuple, values)))
     assert pixels([panel(one)]).shape[1] == WIDTH * DENSITY
@@ -243,7 +243,6 @@ def test_a_csv_to_the_byte() -> None:
         max_size=3,
     )
 )
-@settings(deadline=None)
 def test_every_value_comes_out_of_the_csv(
     contents: list[dict[str, list[tuple[float, list[float]]]]],
 ) -> None:

@@ -67,7 +67,7 @@ def test_a_hostile_text_breaks_no_kind(columns: int, texts: list[str]) -> None:
 
 
 @given(st.lists(st.floats(), max_size=5))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_any_numbers_are_drawn(values: list[float]) -> None:
     panels = every_kind(values=tuple(values))[1:]  # curves have a test of their own
     assert pixels(panels, columns=4).shape[1] == WIDTH * DENSITY
