@@ -187,13 +187,13 @@ def read_graphs(bundle: Bundle) -> GraphTable:
     """
     count = len(bundle.index)
     # Every arc and node is in a shard as well, so a table that claims more claims too much.
-    room = sum(shard.bytes for shard in bundle.manifest.shards)
+    stored = sum(shard.bytes for shard in bundle.manifest.shards)
     with _opened(bundle) as file:
         sizes = _integers(file, "size", (count,))
         offsets = _integers(file, "offsets/edges", (count + 1,))
-        if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] > room:
+        if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] > stored:
             raise BundleError(f"{GRAPHS}: offsets/edges do not rise from 0 to what the shards hold")
-        if count and (sizes.min() < 0 or sizes.max() > room):
+        if count and (sizes.min() < 0 or sizes.max() > stored):
             raise BundleError(f"{GRAPHS}: size holds what no graph has")
         table = GraphTable(
             sizes=sizes,

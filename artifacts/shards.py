@@ -64,10 +64,10 @@ def padded(size: NDArray[np.int64]) -> NDArray[np.int64]:
     return -(-size // BLOCK) * BLOCK
 
 
-def room(size: int) -> int:
+def stored_bytes(size: int) -> int:
     """What a file of this size takes in a tar, its header included.
 
-    >>> room(1), room(3085)
+    >>> stored_bytes(1), stored_bytes(3085)
     (1024, 4096)
     """
     return BLOCK + -(-size // BLOCK) * BLOCK

@@ -1,4 +1,4 @@
-"""Every corruption by name, what each is defined for, and the one door to them all."""
+"""Every corruption by name, what each is defined for, and the one function that applies any."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

@@ -69,8 +69,8 @@ def gaussian_noise_sigma(images: Images, *, severity: float, rngs: Generators) -
 
 @lru_cache(maxsize=64)
 def _gaussian(scale: float) -> _Law:
-    room = (_LEVELS + 1 - _LEVELS[:, None]) / 255  # the noise that lifts level v to k + 1
-    return _law(ndtr(room / scale))
+    least = (_LEVELS + 1 - _LEVELS[:, None]) / 255  # the noise that lifts level v to k + 1
+    return _law(ndtr(least / scale))
 
 
 @lru_cache(maxsize=16)

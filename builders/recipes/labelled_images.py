@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quire.artifacts.members import RAW_IMAGE, class_ids, raw_header, raw_images
-from quire.artifacts.shards import Payloads, room
+from quire.artifacts.shards import Payloads, stored_bytes
 from quire.builders.sources.source import Image
 
 
@@ -40,4 +40,6 @@ def sample_bytes(shape: tuple[int, int, int] | None) -> int | None:
     if shape is None:
         return None
     height, width, channels = shape
-    return room(1) + room(len(raw_header(height, width, channels)) + height * width * channels)
+    return stored_bytes(1) + stored_bytes(
+        len(raw_header(height, width, channels)) + height * width * channels
+    )

@@ -27,7 +27,7 @@ from quire.builders.sources.catalogue import open_source
 from quire.loaders.stream import stream
 from quire.train.demo.chapters import CHAPTERS, Chapter
 from quire.train.demo.reading_speed import REPEATS, Rates, reading_speed
-from quire.train.report import bundle_summary as about
+from quire.train.report import bundle_summary
 from quire.train.report.corruption_cells import cells_of, severities
 from quire.train.report.page import Section, Table, write_page
 from quire.train.studies.run import conduct, section_of
@@ -177,13 +177,13 @@ def _sections(
     )
     return (
         walked,
-        *about.pictures(bundle),
+        *bundle_summary.pictures(bundle),
         *chapters,
         _speed(rates),
-        about.overview(bundle),
-        *about.counts(bundle),
-        about.digests(bundle),
-        *about.origin(bundle),
+        bundle_summary.overview(bundle),
+        *bundle_summary.counts(bundle),
+        bundle_summary.digests(bundle),
+        *bundle_summary.origin(bundle),
         _machine(),
     )
 
@@ -214,4 +214,4 @@ def _machine() -> Section:
         "torch": version("torch"),
         "webdataset": version("webdataset"),
     }
-    return Section("Machine", tables=(about.facts(values),))
+    return Section("Machine", tables=(bundle_summary.facts(values),))

@@ -10,7 +10,7 @@ from rich.text import Text
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import BundleError
-from quire.train.report import bundle_summary as about
+from quire.train.report import bundle_summary
 from quire.train.report.contact_sheet import contact_sheet
 from quire.train.report.page import Section, Table, shown, write_page
 
@@ -24,7 +24,11 @@ def show(folder: Path, *, html: Path | None = None, png: Path | None = None) -> 
         BundleError: the bundle is incomplete or damaged, or has no images for the picture.
     """
     bundle = open_bundle(folder)
-    overview, counts, origin = about.overview(bundle), about.counts(bundle), about.origin(bundle)
+    overview, counts, origin = (
+        bundle_summary.overview(bundle),
+        bundle_summary.counts(bundle),
+        bundle_summary.origin(bundle),
+    )
     if png is not None:
         sheet = contact_sheet(bundle)
         if sheet is None:
@@ -33,9 +37,9 @@ def show(folder: Path, *, html: Path | None = None, png: Path | None = None) -> 
         with whole_file(png) as file:
             sheet.save(file, "PNG")
     if html is not None:
-        pictures, digests = about.pictures(bundle), about.digests(bundle)
+        pictures, digests = bundle_summary.pictures(bundle), bundle_summary.digests(bundle)
         sections = (overview, *pictures, *counts, *origin, digests)
-        write_page(html, about.title(bundle.manifest), sections)
+        write_page(html, bundle_summary.title(bundle.manifest), sections)
     print_sections((overview, *counts, *origin))  # last, for a reader such as `head` may be gone
 
 

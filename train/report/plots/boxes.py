@@ -92,7 +92,7 @@ class Boxes:
         axes.tick_params(axis="x", length=0)
         axes.set_xlim(-0.5, max(1, len(boxes)) - 0.5)
         write_plainly(axes.yaxis)
-        name_ticks(axes.xaxis, list(self.groups), room=size.inside, longest=_NAME * size.height)
+        name_ticks(axes.xaxis, list(self.groups), length=size.inside, longest=_NAME * size.height)
 
     def data(self) -> Iterator[tuple[str, str, str, str]]:
         """Every value: its group, no x, y, and no value; a group without any has no y."""

@@ -154,10 +154,10 @@ def _draw_row(
 
 
 def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[Key, Look], size: Size) -> None:
-    room = int(size.inside / LETTER)
+    width = int(size.inside / LETTER)
     upright = min(int(0.7 * (size.width - 0.8) / LETTER), 40)
-    axes.set_title(fitted(panel.title, room), parse_math=False, loc="left")
-    axes.set_xlabel(fitted(panel.x_label, room), parse_math=False)
+    axes.set_title(fitted(panel.title, width), parse_math=False, loc="left")
+    axes.set_xlabel(fitted(panel.x_label, width), parse_math=False)
     axes.set_ylabel(fitted(panel.y_label, upright), parse_math=False)
     panel.draw(axes, looks, size)
     if panel.empty:

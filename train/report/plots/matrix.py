@@ -90,8 +90,8 @@ class Matrix:
         axes.tick_params(length=0, pad=2)
         axes.spines[:].set(visible=True, color=LINE)
         inside, longest = self._inside(size), _NAME * min(size.width, size.height)
-        name_ticks(axes.xaxis, self.column_labels, room=inside.width, longest=longest)
-        name_ticks(axes.yaxis, self.row_labels, room=inside.height, longest=longest)
+        name_ticks(axes.xaxis, self.column_labels, length=inside.width, longest=longest)
+        name_ticks(axes.yaxis, self.row_labels, length=inside.height, longest=longest)
         _draw_bar(axes, image, drawable(self.bar_label, limit=max(10, int(inside.height / LETTER))))
         if max(values.shape) <= _WRITTEN:
             _write(axes, image, values, inside)

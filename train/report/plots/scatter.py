@@ -84,9 +84,11 @@ class Scatter:
 
     def _write(self, axes: Axes, size: Size) -> None:
         """Make room for the note above the points, and write it there."""
-        room = int(size.inside / (LETTER * SMALL / TEXT))
-        text = drawable(self.note, limit=_LINES * room).replace(" = ", "\xa0=\xa0")  # not cut there
-        text = fill(text, room, max_lines=_LINES, placeholder="…")
+        width = int(size.inside / (LETTER * SMALL / TEXT))
+        text = drawable(self.note, limit=_LINES * width).replace(
+            " = ", "\xa0=\xa0"
+        )  # not cut there
+        text = fill(text, width, max_lines=_LINES, placeholder="…")
         share = min(0.5, (_NOTE * (text.count("\n") + 1) + 0.03) / (size.height - 0.9))
         low, high = axes.get_ylim()
         axes.set_ylim(low, low + (high - low) / (1 - share))

@@ -28,9 +28,9 @@ _ROUND = (1, 2, 5, 10)  # steps between them, and their decimal multiples
 _OTHERS = (1, 2, 3, 4, 5, 10)  # where of round ones but one tick would fit
 
 
-def fitted(text: str, room: int) -> str:
-    """A text in lines of `room` letters; what would take more than two lines is cut."""
-    return fill(drawable(text, limit=2 * room), room, max_lines=2, placeholder="…")
+def fitted(text: str, width: int) -> str:
+    """A text in lines of `width` letters; what would take more than two lines is cut."""
+    return fill(drawable(text, limit=2 * width), width, max_lines=2, placeholder="…")
 
 
 def drawable(text: str, *, limit: int) -> str:
@@ -117,14 +117,14 @@ def write_plainly(axis: Axis) -> None:
     axis.set_major_formatter(formatter if plain else FormatStrFormatter("%g"))
 
 
-def name_ticks(axis: Axis, names: Sequence[str], *, room: float, longest: float) -> None:
-    """Names at 0, 1, 2, ... of an axis of `room` inches, cut to so many inches at the longest.
+def name_ticks(axis: Axis, names: Sequence[str], *, length: float, longest: float) -> None:
+    """Names at 0, 1, 2, ... of an axis of `length` inches, cut to so many inches at the longest.
 
     Names of an x axis that are too long to stand side by side, on two lines at most, stand upright.
     Where there are too many, type becomes smaller, then only every second, third, ... is named.
     """
     shown = [cut(name, longest) for name in names]
-    each = room / max(1, len(names))
+    each = length / max(1, len(names))
     if isinstance(axis, XAxis):
         for size in (SMALL, SMALL - 1):
             level = [_two_lines(name, size) for name in shown]

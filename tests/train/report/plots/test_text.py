@@ -59,19 +59,19 @@ def test_a_text_is_as_long_as_measured(text: str) -> None:
     st.floats(0.8, 7),
     st.sampled_from("xy"),
 )
-@settings(max_examples=25, deadline=None)
-def test_names_do_not_touch(names: list[str], room: float, which: str) -> None:
-    axes = axes_of(*(room, room))
+@settings(max_examples=25)
+def test_names_do_not_touch(names: list[str], length: float, which: str) -> None:
+    axes = axes_of(*(length, length))
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(-0.5, len(names) - 0.5))
-    name_ticks(axes.xaxis if which == "x" else axes.yaxis, names, room=room, longest=1)
+    name_ticks(axes.xaxis if which == "x" else axes.yaxis, names, length=length, longest=1)
     assert apart(boxes(axes, which))
 
 
 def test_short_names_stand_level_on_two_lines_if_they_must_and_long_ones_upright() -> None:
-    def shown(names: list[str], room: float) -> tuple[list[str], float]:
-        axes = axes_of(room)
+    def shown(names: list[str], length: float) -> tuple[list[str], float]:
+        axes = axes_of(length)
         axes.set_xlim(-0.5, len(names) - 0.5)
-        name_ticks(axes.xaxis, names, room=room, longest=2)
+        name_ticks(axes.xaxis, names, length=length, longest=2)
         boxes(axes, "x")
         labels = axes.get_xticklabels()
         return [label.get_text() for label in labels], labels[0].get_rotation()
@@ -85,7 +85,7 @@ def test_short_names_stand_level_on_two_lines_if_they_must_and_long_ones_upright
 @given(
     st.floats(-1e12, 1e12) | st.floats(-1, 1), st.floats(1e-9, 1e12) | st.floats(0.1, 9), st.data()
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_round_numbers_do_not_touch(low: float, reach: float, data: st.DataObject) -> None:
     width = data.draw(st.floats(1.2, 7))
     axes = axes_of(width)
