@@ -91,25 +91,10 @@ class Classifier(NormalisedEncoder):
         return logits
 
 
-def classifier(
-    encoder: str,
-    graph: GraphConfig | None,
-    *,
-    channels: int,
-    classes: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    resize: int | None = None,
-) -> Classifier:
-    """A classifier with fresh weights: a similarity graph over the batch, or none (the baseline).
-
-    Raises:
-        KeyError: there is no such encoder.
-    """
-    encode = ENCODERS[encoder](channels)
-    head: LinearHead | SimilarityGraphHead
+def head_of(
+    graph: GraphConfig | None, features: int, classes: int
+) -> LinearHead | SimilarityGraphHead:
+    """A head with fresh weights: a similarity graph over the batch, or none (the baseline)."""
     if graph is None:
-        head = LinearHead(encode.features, classes)
-    else:
-        head = SimilarityGraphHead(encode.features, classes, graph)
-    return Classifier(encode, head, mean=mean, std=std, resize=resize)
+        return LinearHead(features, classes)
+    return SimilarityGraphHead(features, classes, graph)

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from quire.models.classifier import ENCODERS, NormalisedEncoder
+from quire.models.classifier import NormalisedEncoder
 from quire.models.cross_attention import GraphAttention, ProxySet, TransformerAttention
 from quire.models.proxy_aggregation import (
     Aggregate,
@@ -192,27 +192,6 @@ class CNN2Graph(NormalisedEncoder):
         """
         features = self.features(torch.cat([images, anchors]))
         return self.head.joint(*features.split([len(images), len(anchors)]))
-
-
-def cnn2graph(
-    encoder: str,
-    config: CNN2GraphConfig,
-    *,
-    channels: int,
-    classes: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    resize: int | None = None,
-) -> CNN2Graph:
-    """A model with fresh weights.
-
-    Raises:
-        KeyError: there is no such encoder.
-        ValueError: its features cannot be shared by the heads.
-    """
-    encode = ENCODERS[encoder](channels)
-    head = CNN2GraphHead(encode.features, classes, config)
-    return CNN2Graph(encode, head, mean=mean, std=std, resize=resize)
 
 
 def _aggregation(

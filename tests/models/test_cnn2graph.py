@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from quire.models.classifier import ENCODERS
-from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead, cnn2graph
+from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead
 from quire.models.cross_attention import GraphAttention, ProxySet, TransformerAttention
 from quire.models.proxy_aggregation import AttentiveAggregation
 from quire.models.resnet import resnet20
@@ -445,11 +445,10 @@ def test_sizes(fields: dict[str, Any], attention: int, width: int) -> None:
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_encoder_fits(name: str) -> None:
     with torch.device("meta"):
-        model = cnn2graph(
-            name, CNN2GraphConfig(heads=1), channels=1, classes=7, mean=[0.5], std=[0.5], resize=9
-        )
-    assert model.head.proxies.shape == (7, model.encoder.features)
-    assert model.resize == 9 and model.head.final.out_features == 7
+        encoder = ENCODERS[name](1)
+        head = CNN2GraphHead(encoder.features, 7, CNN2GraphConfig(heads=1))
+    assert head.proxies.shape == (7, encoder.features)
+    assert head.final.out_features == 7
 
 
 def test_heads_must_share_the_width() -> None:

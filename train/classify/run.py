@@ -13,8 +13,8 @@ from tyro.conf import OmitArgPrefixes
 from quire.artifacts.errors import RunError
 from quire.artifacts.fields import check_at_least
 from quire.loaders.stream import Stream, stream
-from quire.models.classifier import Classifier, classifier
-from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, cnn2graph
+from quire.models.classifier import ENCODERS, Classifier, head_of
+from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead
 from quire.models.cnn2graph_losses import LossConfig, LossWeights
 from quire.models.similarity_graph import GraphConfig
 from quire.train.engine.checkpoint import load_weights
@@ -218,15 +218,16 @@ def build_model(config: Classify, run: Run) -> Model:
     Raises:
         RunError: its parts do not fit each other.
     """
-    sizes: dict[str, Any] = {"channels": run.channels, "classes": len(run.classes)}
+    encoder, classes = ENCODERS[config.encoder](run.channels), len(run.classes)
     before: dict[str, Any] = {"mean": config.mean, "std": config.std, "resize": config.resize}
     if config.head == "cnn2graph":
         try:
-            return cnn2graph(config.encoder, config.cnn2graph, **sizes, **before)
+            head = CNN2GraphHead(encoder.features, classes, config.cnn2graph)
         except ValueError as error:
             raise RunError(str(error)) from error
+        return CNN2Graph(encoder, head, **before)
     graph = config.graph if config.head == "graph" else None
-    return classifier(config.encoder, graph, **sizes, **before)
+    return Classifier(encoder, head_of(graph, encoder.features, classes), **before)
 
 
 def trained(folder: Path) -> tuple[Run, Classify, Model]:
