@@ -11,7 +11,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 from quire.artifacts.errors import RunError
 from quire.models.deeplab import num_parameters
 from quire.train.classify.evaluate import Evaluate
-from quire.train.engine.metrics import read_metrics
+from quire.train.commands.training_summary import training_summary
 from quire.train.engine.options import Bar, Running
 from quire.train.engine.runs import read_run
 from quire.train.report.grid import as_csv, as_text
@@ -20,6 +20,8 @@ from quire.train.segmentation.measure import Measure
 from quire.train.segmentation.run import Segment, build_model
 from quire.train.segmentation.stages import Bundles
 from quire.train.segmentation.training import train_segmentation
+
+_LOSS = "a loss of {mean_loss:.4f} in the last epoch, {images_per_second:,.1f} scenes/s"
 
 
 def segment_command(bar: Bar) -> Callable[..., int]:
@@ -37,7 +39,7 @@ def segment_command(bar: Bar) -> Callable[..., int]:
         with bar("steps") as report:
             new = train_segmentation(config, bundles, out, running=running, report=report)
         if int(os.environ.get("RANK", "0")) == 0:
-            print(f"{out}: {'trained' if new else 'was trained before'}; {_summary(out)}")
+            print(training_summary(out, new=new, of_epoch=_LOSS))
             print(_parameters(config, len(read_run(out).classes)))
         return 0
 
@@ -96,15 +98,3 @@ def _parameters(config: Segment, classes: int) -> str:
     parts = {name: num_parameters(part) for name, part in model.named_children()}
     told = ", ".join(f"{name} {number:,}" for name, number in parts.items() if number)
     return f"{num_parameters(model):,} parameters: {told}"
-
-
-def _summary(run: Path) -> str:
-    """What the last epoch of a run says of itself."""
-    lines = [line for line in read_metrics(run) if "mean_loss" in line]
-    if not lines:
-        return "no metrics"
-    last = lines[-1]
-    return (
-        f"{last['step']:,} steps, a loss of {last['mean_loss']:.4f} in the last epoch,"
-        f" {last['images_per_second']:,.1f} scenes/s"
-    )
