@@ -13,7 +13,8 @@ from quire.train.engine.options import Bar
 from quire.train.engine.runs import read_run
 from quire.train.report.grid import Grid, as_csv, as_text
 from quire.train.segmentation.run import Segment
-from quire.train.sparse.attack import Attack, attack, columns
+from quire.train.sparse.attack import attack, columns
+from quire.train.sparse.attack_catalogue import Attack
 from quire.train.sparse.evaluate import COLUMNS as MEASURED
 from quire.train.sparse.evaluate import measure
 from quire.train.sparse.loading import KINDS

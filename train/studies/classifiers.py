@@ -15,6 +15,18 @@ from quire.train.studies.trials import Attempt, Cell, Results, Trials
 
 Accuracies: TypeAlias = Results[Measured]
 
+# The embedded digits, to show that everything fits together.
+SMOKE = Classify(
+    encoder="resnet8",
+    head="linear",
+    epochs=1,
+    batch_size=64,
+    lr=0.05,
+    warmup=0.1,
+    crop=(1.0, 1.0),
+    flip=False,
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:

@@ -17,7 +17,7 @@ from quire.train.classify.evaluate import Evaluate
 from quire.train.classify.run import Classify, Encoder
 from quire.train.report.grid import Grid
 from quire.train.studies.bundles import DIGITS, Bundled, clean
-from quire.train.studies.classifiers import Accuracies, Classifier, accuracy
+from quire.train.studies.classifiers import SMOKE, Accuracies, Classifier, accuracy
 from quire.train.studies.study import Layout, Scale
 
 AUTHORS = "Trivedy & Latecki 2023"
@@ -28,41 +28,26 @@ BACKBONES: Mapping[str, Encoder] = {
     "ResNet34": "imagenet-resnet34",
 }
 
+_AUGMENTED = Classify(head="linear", crop=(1.0, 1.0), shift=4, jitter=(0.4, 0.4, 0.4))
 _SETTINGS: Mapping[Scale, Classify] = {
-    "smoke": Classify(
-        encoder="resnet8",
-        head="linear",
-        epochs=1,
-        batch_size=64,
-        lr=0.05,
-        warmup=0.1,
-        crop=(1.0, 1.0),
-        shift=1,
-        flip=False,
-    ),
-    "small": Classify(
+    "smoke": replace(SMOKE, shift=1),
+    "small": replace(
+        _AUGMENTED,
         encoder="resnet20",
-        head="linear",
         epochs=10,
         batch_size=128,
         lr=0.05,
         warmup=0.05,
-        crop=(1.0, 1.0),
-        shift=4,
-        jitter=(0.4, 0.4, 0.4),
         images=5_000,
     ),
-    "full": Classify(
-        head="linear",
+    "full": replace(
+        _AUGMENTED,
         epochs=100,
         batch_size=256,
         lr=3e-4,
         weight_decay=0.0,
         milestones=(),
-        crop=(1.0, 1.0),
         flip=False,
-        shift=4,
-        jitter=(0.4, 0.4, 0.4),
         resize=224,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),

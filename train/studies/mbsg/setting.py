@@ -16,7 +16,7 @@ from quire.train.classify.run import Classify
 from quire.train.report.grid import Grid
 from quire.train.studies import bundles
 from quire.train.studies.bundles import Bundled
-from quire.train.studies.classifiers import Accuracies, Classifier, accuracy
+from quire.train.studies.classifiers import SMOKE, Accuracies, Classifier, accuracy
 from quire.train.studies.study import Layout, Scale
 
 BASELINE = "baseline"
@@ -32,15 +32,7 @@ VARIANTS: Mapping[str, GraphConfig | None] = {
 
 DROPFEAT = ("MBSG (dropfeat)", "Attn-MBSG (dropfeat)")  # the models of Tables 2 and 3
 _SETTINGS: Mapping[Scale, Classify] = {
-    "smoke": Classify(
-        encoder="resnet8",
-        epochs=1,
-        batch_size=64,
-        lr=0.05,
-        warmup=0.1,
-        crop=(0.7, 1.0),
-        flip=False,
-    ),
+    "smoke": replace(SMOKE, head="graph", crop=(0.7, 1.0)),
     "small": Classify(
         encoder="resnet18",
         epochs=4,

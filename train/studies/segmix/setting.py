@@ -88,18 +88,17 @@ class Setting:
         )
 
 
+_SMALL_NETWORK = Segment(trunk="small", batch_size=8, denoising_lr=0.005)
 SETTINGS: Mapping[Scale, Setting] = {
     "smoke": Setting(
         dataset="shapes:24?size=48",
         train="train",
-        network=Segment(
-            trunk="small",
+        network=replace(
+            _SMALL_NETWORK,
             crop=40,
-            batch_size=8,
             epochs=2,
             lr=0.02,
             denoising_epochs=1,
-            denoising_lr=0.005,
         ),
         blends=24,
         blend_epochs=2,
@@ -112,15 +111,13 @@ SETTINGS: Mapping[Scale, Setting] = {
     "small": Setting(
         dataset="voc2012",
         train="train_aug",
-        network=Segment(
-            trunk="small",
+        network=replace(
+            _SMALL_NETWORK,
             crop=193,
             scale=(0.5, 1.0),
-            batch_size=8,
             epochs=16,
             lr=0.05,
             denoising_epochs=4,
-            denoising_lr=0.005,
         ),
         blends=2_000,
         blend_epochs=2,
