@@ -16,7 +16,7 @@ from quire.models.similarity_graph import GraphConfig
 from quire.train.report.contact_sheet import contact_sheet
 from quire.train.report.intervals import interval
 from quire.train.report.plots.matrix import Matrix
-from quire.train.sparse.attack import Attack
+from quire.train.sparse.attack_catalogue import Attack
 from quire.train.sparse.run import Sparse
 from quire.train.studies.bundles import DIGITS, Bundled, built
 from quire.train.studies.classifiers import Accuracies, Classifier, Classifiers

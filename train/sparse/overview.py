@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter, methodcaller
 from typing import Any
 
 from quire.train.report.grid import Grid
-from quire.train.sparse.attack import Attack, Attacked
+from quire.train.sparse.attack import Attacked
+from quire.train.sparse.attack_catalogue import ATTACKS, Attack
 from quire.train.sparse.evaluate import Measured
 from quire.train.sparse.loading import Kind
+from quire.train.sparse.table import Column
 
 
 @dataclass(frozen=True)
@@ -15,26 +18,17 @@ class _Shown:
     """A number of a row, and what its column is called."""
 
     heading: str
-    name: str
+    number: Column
     scale: float = 100  # per cent
 
     def of(self, row: Any) -> float:
-        number: float = getattr(row, self.name)
-        return self.scale * number
+        return self.scale * self.number(row)
 
 
-_CLEAN = (_Shown("macro-F1 (%)", "macro_f1"), _Shown("accuracy (%)", "accuracy"))
-_ATTACKS = {
-    "fgsm": (
-        _Shown("FGSM: error rate (%)", "fgsm_error_rate"),
-        _Shown("FGSM: confidence (%)", "fgsm_confidence"),
-    ),
-    "epsilon": (_Shown("average epsilon", "average_epsilon", scale=1),),
-    "one_pixel": (
-        _Shown("one pixel: error rate (%)", "one_pixel_error_rate"),
-        _Shown("one pixel: confidence (%)", "one_pixel_confidence"),
-    ),
-}
+_CLEAN = (
+    _Shown("macro-F1 (%)", attrgetter("macro_f1")),
+    _Shown("accuracy (%)", attrgetter("accuracy")),
+)
 
 
 def measured_grid(data: str, rows: Sequence[Measured], kind: Kind) -> Grid:
@@ -44,7 +38,12 @@ def measured_grid(data: str, rows: Sequence[Measured], kind: Kind) -> Grid:
 
 def attacked_grid(data: str, rows: Sequence[Attacked], how: Attack, kind: Kind) -> Grid:
     """How well they classify it, and what the attacks did."""
-    shown = [*_CLEAN, *(one for kind in how.attacks for one in _ATTACKS[kind])]
+    measures = {name: one for kind in how.attacks for name, one in ATTACKS[kind].measures.items()}
+    attacked = [
+        _Shown(one.heading, methodcaller("measure", name), one.scale)
+        for name, one in measures.items()
+    ]
+    shown = [*_CLEAN, *attacked]
     return _grid(f"networks attacked on {data}, {rows[0].images:,} images", rows, shown, kind)
 
 

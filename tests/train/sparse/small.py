@@ -5,7 +5,7 @@ from typing import Any
 
 from quire.builders.recipes.graphs import Graphs
 from quire.train.engine.options import Running
-from quire.train.sparse.attack import Attack
+from quire.train.sparse.attack_catalogue import Attack
 from quire.train.sparse.run import Sparse
 from quire.train.sparse.training import train_networks
 from tests.graph_bundles import graph_bundle

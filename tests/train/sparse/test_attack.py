@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -17,7 +17,8 @@ from quire.train.attacks.fgsm import fgsm
 from quire.train.attacks.one_pixel import one_pixel
 from quire.train.attacks.targets import Alone
 from quire.train.engine.subset import rows_of
-from quire.train.sparse.attack import Attack, Counts, attack
+from quire.train.sparse.attack import attack
+from quire.train.sparse.attack_catalogue import ATTACKS, Attack, Counts, Kind
 from quire.train.sparse.evaluate import measure
 from quire.train.sparse.loading import trained
 from quire.train.sparse.training import train_networks
@@ -51,7 +52,7 @@ def test_each_network_is_attacked_as_if_it_were_alone(run: Path) -> None:
         networks = group.networks()
         for index, member in enumerate(group.members):
             alone, row = Alone(networks.member(index)), rows[member.number]
-            found: dict[str, Any] = {
+            found: dict[Kind, Any] = {
                 "fgsm": fgsm(alone, images, labels, epsilon=0.2),
                 "epsilon": smallest_epsilons(alone, images, labels, search=ATTACK.search),
                 "one_pixel": one_pixel(
@@ -62,7 +63,7 @@ def test_each_network_is_attacked_as_if_it_were_alone(run: Path) -> None:
                 ),
             }
             for kind, one in found.items():
-                outcome, counts = one.outcome(), getattr(row, kind)
+                outcome, counts = one.outcome(), row.attacks[kind]
                 assert (counts.correct, counts.fooled) == (
                     int(outcome.correct),
                     int(outcome.fooled),
@@ -73,18 +74,18 @@ def test_each_network_is_attacked_as_if_it_were_alone(run: Path) -> None:
                 clean[row.number].macro_f1,
                 clean[row.number].correct,
             )
-            assert row.fgsm and row.fgsm.correct == row.correct
+            assert row.attacks["fgsm"].correct == row.correct
     assert fooled > 20  # or nothing was tested
 
 
 def test_measures_are_those_of_the_counts(run: Path) -> None:
     for row in attack(run, str(run.parent / "test"), how=ATTACK):
-        assert row.fgsm and row.epsilon and row.one_pixel
-        assert row.fgsm_error_rate == row.fgsm.fooled / row.fgsm.correct
-        if row.fgsm.fooled:
-            assert row.fgsm_confidence == row.fgsm.total / row.fgsm.fooled
-            assert row.average_epsilon == row.epsilon.total / row.epsilon.fooled
-        assert row.epsilon.withstood == row.epsilon.correct - row.epsilon.fooled
+        steps, least = row.attacks["fgsm"], row.attacks["epsilon"]
+        assert row.measure("fgsm_error_rate") == steps.fooled / steps.correct
+        if steps.fooled:
+            assert row.measure("fgsm_confidence") == steps.total / steps.fooled
+            assert row.measure("average_epsilon") == least.total / least.fooled
+        assert least.withstood == least.correct - least.fooled
     nothing = Counts(0, 0, 0.0)
     assert math.isnan(nothing.error_rate) and math.isnan(nothing.mean)
     assert Counts(4, 0, 0.0).error_rate == 0 and math.isnan(Counts(4, 0, 0.0).mean)
@@ -100,9 +101,9 @@ def test_the_group_has_no_influence(run: Path, tmp_path: Path) -> None:
     other = attack(tmp_path, str(place / "test"), how=how)
     assert [row.number for row in one] == [row.number for row in other]
     for mine, theirs in zip(one, other, strict=True):
-        assert mine.one_pixel and theirs.one_pixel
-        assert mine.one_pixel.fooled == theirs.one_pixel.fooled
-        assert mine.one_pixel.total == pytest.approx(theirs.one_pixel.total, abs=1e-2)
+        ours, own = mine.attacks["one_pixel"], theirs.attacks["one_pixel"]
+        assert ours.fooled == own.fooled
+        assert ours.total == pytest.approx(own.total, abs=1e-2)
 
 
 def test_the_table_has_what_was_asked_for(run: Path) -> None:
@@ -117,9 +118,9 @@ def test_the_table_has_what_was_asked_for(run: Path) -> None:
         *("epsilon_correct", "epsilon_fooled", "epsilon_withstood", "average_epsilon"),
         *("fgsm_correct", "fgsm_fooled", "fgsm_withstood", "fgsm_error_rate", "fgsm_confidence"),
     ]
-    found = [repr(row.average_epsilon) for row in rows]
+    found = [repr(row.measure("average_epsilon")) for row in rows]
     assert [line["average_epsilon"] for line in lines] == found
-    assert all(row.one_pixel is None and math.isnan(row.one_pixel_error_rate) for row in rows)
+    assert all(math.isnan(row.measure("one_pixel_error_rate")) for row in rows)
     assert {row.images for row in rows} == {18}
 
 
@@ -183,3 +184,11 @@ def test_an_attack_that_was_stopped_goes_on(run: Path) -> None:
 def test_a_wrong_field_is_refused_in_a_sentence(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(RunError, match=message):
         Attack(**fields)
+
+
+def test_every_attack_is_in_the_catalogue() -> None:
+    """By its name; and no two of their columns are called the same."""
+    assert tuple(ATTACKS) == get_args(Kind)
+    names = [name for one in ATTACKS.values() for name in one.measures]
+    assert len(names) == len({*names})
+    assert {name for one in ATTACKS.values() for name in one.options} <= {*Attack().__dict__}

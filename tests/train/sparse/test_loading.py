@@ -39,9 +39,10 @@ def test_each_network_of_each_step_is_attacked_as_if_it_were_alone(run: Path) ->
                 assert row.correct == int((alone(images).argmax(1) == labels).sum())
             outcome = fgsm(Alone(alone), images, labels, epsilon=how.epsilon).outcome()
             assert (row.graph, row.parameters) == (member.graph, member.parameters)
-            assert row.fgsm and row.fgsm.fooled == int(outcome.fooled)
-            assert row.fgsm.total == pytest.approx(float(outcome.total), abs=1e-4)
-            fooled += row.fgsm.fooled
+            counts = row.attacks["fgsm"]
+            assert counts.fooled == int(outcome.fooled)
+            assert counts.total == pytest.approx(float(outcome.total), abs=1e-4)
+            fooled += counts.fooled
     assert not rows and fooled > 20
 
 

@@ -23,7 +23,8 @@ from quire.train.engine.runs import to_record
 from quire.train.report.grid import Grid
 from quire.train.report.intervals import joined
 from quire.train.report.page import Table, Value
-from quire.train.sparse.attack import Attack, Attacked, attack
+from quire.train.sparse.attack import Attacked, attack
+from quire.train.sparse.attack_catalogue import Attack
 from quire.train.sparse.run import Sparse
 from quire.train.sparse.training import train_networks
 from quire.train.studies.bundles import DIGITS, Bundled, built, clean, missing, not_at_hand
@@ -55,7 +56,7 @@ MEASURES = {  # of a network, and what its column of a table is called
     "one_pixel_confidence": "one pixel confidence",
 }
 _MEMBER = ("graph", "initialisation", "seed", "number")
-_NUMBERS = ("images", "correct", "macro_f1", *MEASURES)
+_CLEAN = ("images", "correct", "macro_f1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,19 +110,24 @@ class Robustness:
 
     def measure(self, name: str) -> Floats:
         """A number of every network. -> (G, M)."""
-        return np.array([[getattr(row, name) for row in rows] for rows in self.rows], np.float64)
+        return np.array([[_number(row, name) for row in rows] for rows in self.rows], np.float64)
 
     def findings(self, layout: Layout) -> Findings:
         """What is shown, with a line for each network."""
-        heading = (*_MEMBER, *self.properties, *_NUMBERS)
+        heading = (*_MEMBER, *self.properties, *_CLEAN, *MEASURES)
         lines = []
         for index, rows in enumerate(self.rows):
             own = [values[index] for values in self.properties.values()]
             for row in rows:
-                numbers = [getattr(row, name) for name in _NUMBERS]
+                numbers = [_number(row, name) for name in (*_CLEAN, *MEASURES)]
                 member = [str(getattr(row, name)) for name in _MEMBER]
                 lines.append((*member, *(joined([number]) for number in (*own, *numbers))))
         return Findings(layout=layout, heading=heading, lines=tuple(lines))
+
+
+def _number(row: Attacked, name: str) -> float:
+    number: float = row.measure(name) if name in MEASURES else getattr(row, name)
+    return number
 
 
 def properties_of(graphs: Iterable[StoredGraph]) -> dict[str, Floats]:
