@@ -36,7 +36,7 @@ class Position:
     ranges: Ranges
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Layout:
     """How batches are shared out."""
 

@@ -80,13 +80,7 @@ def stream_pairs(
         BundleError: the bundle is incomplete, damaged or hostile, or stores no scenes to blend.
         ValueError: rank, world size, batch size, workers or rows make no sense.
     """
-    layout = Layout(
-        batch_size=batch_size,
-        rank=rank,
-        world_size=world_size,
-        workers=workers,
-        drop_last=drop_last,
-    )
+    layout = Layout(batch_size, rank, world_size, workers, drop_last)
     threads = decoders(threads, workers)
     opened = checked(Path(bundle), verify=verify)
     blends = read_blends(opened)

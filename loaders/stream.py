@@ -154,13 +154,7 @@ def stream(
         BundleError: the bundle is incomplete, damaged or hostile, or lacks what is asked for.
         ValueError: rank, world size, batch size, workers or rows make no sense.
     """
-    layout = Layout(
-        batch_size=batch_size,
-        rank=rank,
-        world_size=world_size,
-        workers=workers,
-        drop_last=drop_last,
-    )
+    layout = Layout(batch_size, rank, world_size, workers, drop_last)
     threads = decoders(threads, workers)
     target = None if device is None else torch.device(device)
     address = os.fspath(bundle)

@@ -1,14 +1,14 @@
 """Small bundles of graphs."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import io
 from pathlib import Path
+from typing import Any
 
-import h5py
+import numpy as np
+from numpy.typing import NDArray
 
-from quire.artifacts.digest import sha256
-from quire.artifacts.graph_table import GRAPHS
-from quire.artifacts.manifest import MANIFEST, SUMS, File, Manifest, sums
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.manifest import Manifest
 from quire.builders.engine.run import build
 from quire.builders.recipes.graphs import Graphs
 from quire.builders.recipes.pruned import Pruned
@@ -33,14 +33,13 @@ def graph_bundle(folder: Path, recipe: Graphs | Pruned = SMALL) -> Manifest:
     return build(recipe, Nothing(), folder)
 
 
-def with_table(folder: Path, change: Callable[[h5py.File], None], name: str = GRAPHS) -> None:
-    """Change the table of a bundle, and its digests with it, as whoever made it could have."""
-    with h5py.File(folder / name, "r+") as file:
-        change(file)
-    manifest = Manifest.from_json((folder / MANIFEST).read_text("utf-8"))
-    path = folder / name
-    table = File(name, path.stat().st_size, sha256(path))
-    others = [file for file in manifest.tables if file.name != name]
-    manifest = replace(manifest, tables=(*others, table))
-    (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
-    (folder / SUMS).write_text(sums(manifest, sha256(folder / MANIFEST)), "ascii")
+def samples(folder: Path) -> dict[str, dict[str, bytes]]:
+    """Every sample of a bundle by its key: files by extension."""
+    bundle = open_bundle(folder)
+    keys = bundle.index.rows.keys.tolist()
+    return {key.decode(): dict(bundle.read(row)) for row, key in enumerate(keys)}
+
+
+def array(data: bytes) -> NDArray[Any]:
+    """What an .npy file holds."""
+    return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))

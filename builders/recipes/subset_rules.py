@@ -69,7 +69,7 @@ def subsets(
     rules = [
         *_by_occlusion(facts, occlusion),
         *_by_number(facts),
-        *_by_company(facts, companion, partners),
+        *_by_cooccurring(facts, companion, partners),
         *_by_rarity(facts, thresholds, counts),
     ]
     return [
@@ -105,7 +105,7 @@ def _by_number(facts: Facts) -> Iterator[_Rule]:
         yield _Rule(f"{number}-unique", "Table 3", predicate, "", unique == number)
 
 
-def _by_company(facts: Facts, companion: str, partners: Sequence[str]) -> Iterator[_Rule]:
+def _by_cooccurring(facts: Facts, companion: str, partners: Sequence[str]) -> Iterator[_Rule]:
     for partner in partners:
         name, predicate = f"{companion}+{partner}", f"the classes are {companion} and {partner}"
         yield _exactly(facts, name, f"{predicate}, and no other", (companion, partner))

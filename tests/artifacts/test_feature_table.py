@@ -1,7 +1,5 @@
 """features.h5: what was written is read, whatever the blocks, and nothing false is believed."""
 
-import filecmp
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from quire.artifacts.verify import verify
 from quire.builders.recipes.features import write_features
 from tests.bundles import IDENTITY, image_bundle, random_images
 from tests.feature_bundles import blocks_of, feature_bundle, some_features
+from tests.same_folder import assert_same
 
 LABELS = np.arange(230) % 10
 NUMBERS = np.arange(230) * 2 + 1  # some of the split's images are missing
@@ -35,12 +34,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("features") / "b"
     feature_bundle(folder, blocks_of(VALUES, LABELS, NUMBERS))
     return folder
-
-
-def assert_same(one: Path, other: Path) -> None:
-    assert sorted(os.listdir(one)) == sorted(os.listdir(other))
-    _, different, errors = filecmp.cmpfiles(one, other, os.listdir(one), shallow=False)
-    assert not different and not errors
 
 
 def test_what_was_written_is_read(bundle: Path) -> None:

@@ -12,7 +12,8 @@ from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError
 from quire.artifacts.graph_table import GRAPHS, attributes, read_cells, read_graphs
 from tests.bundles import image_bundle, random_images
-from tests.graph_bundles import graph_bundle, with_table
+from tests.graph_bundles import graph_bundle
+from tests.hostile_tables import with_table
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def huge(rows: int, width: tuple[int, ...] = ()) -> dict[str, object]:
 def test_what_cannot_be_is_refused(
     bundle: Path, change: Callable[[h5py.File], None], message: str
 ) -> None:
-    with_table(bundle, change)
+    with_table(bundle, GRAPHS, change)
     with pytest.raises(BundleError, match=message):
         read_graphs(open_bundle(bundle))
 
@@ -123,7 +124,7 @@ def test_what_cannot_be_is_refused(
 def test_cells_that_cannot_be_are_refused(
     bundle: Path, change: Callable[[h5py.File], None], message: str
 ) -> None:
-    with_table(bundle, change)
+    with_table(bundle, GRAPHS, change)
     with pytest.raises(BundleError, match=message):
         read_cells(open_bundle(bundle))
 

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from quire.artifacts.errors import BundleError
+from quire.artifacts.graph_table import GRAPHS
 from quire.artifacts.manifest import INDEX
 from quire.loaders.graphs import load_graphs, load_prunings
 from quire.models.sparse import SparseNetwork
-from tests.graph_bundles import PRUNED, graph_bundle, with_table
+from tests.graph_bundles import PRUNED, graph_bundle
+from tests.hostile_tables import with_table
 
 
 def test_every_graph_becomes_the_network_that_was_counted(tmp_path: Path) -> None:
@@ -31,7 +33,9 @@ def test_every_graph_becomes_the_network_that_was_counted(tmp_path: Path) -> Non
 
 def test_a_hostile_table_gives_no_graphs(tmp_path: Path) -> None:
     graph_bundle(tmp_path / "b")
-    with_table(tmp_path / "b", lambda file: file["edges"].write_direct(file["edges"][()] * 1000))
+    with_table(
+        tmp_path / "b", GRAPHS, lambda file: file["edges"].write_direct(file["edges"][()] * 1000)
+    )
     with pytest.raises(BundleError, match="graph 0 has an arc outside it"):
         load_graphs(tmp_path / "b")
 
@@ -96,7 +100,7 @@ def test_an_index_that_numbers_no_prunings_is_refused(
         if values is not None:
             file[f"columns/{column}"] = values
 
-    with_table(pruned, change, INDEX)
+    with_table(pruned, INDEX, change)
     with pytest.raises(BundleError, match="the index does not number prunings and their steps"):
         load_prunings(pruned)
 
@@ -106,7 +110,7 @@ def test_a_step_that_adds_an_edge_is_refused(pruned: Path, row: int, key: str) -
     def change(file: h5py.File) -> None:
         file["edges"][int(file["offsets/edges"][row])] = [0, 1]  # within the first layer
 
-    with_table(pruned, change)
+    with_table(pruned, GRAPHS, change)
     with pytest.raises(BundleError, match=f"{key} is not what is left of the step before it"):
         load_prunings(pruned)
 
@@ -118,6 +122,6 @@ def test_a_pruning_that_begins_with_less_than_the_first_is_refused(pruned: Path)
         file["edges"] = np.delete(edges, offsets[6], axis=0)
         offsets[7:] -= 1
 
-    with_table(pruned, change)
+    with_table(pruned, GRAPHS, change)
     with pytest.raises(BundleError, match="0001-0000 is not what is left of the step before it"):
         load_prunings(pruned)

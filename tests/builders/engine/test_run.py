@@ -35,6 +35,7 @@ from quire.builders.recipes.corrupted import Corrupted
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.source import IMAGES, ImageSource
 from tests.processes import started
+from tests.same_folder import assert_same
 from tests.train.corrupted import with_manifest
 
 RECIPE = Corrupted(
@@ -55,13 +56,6 @@ def reference(tmp_path_factory: pytest.TempPathFactory, digits: ImageSource) -> 
     folder = tmp_path_factory.mktemp("run") / "reference"
     build(RECIPE, digits, folder)
     return folder
-
-
-def assert_same(one: Path, other: Path) -> None:
-    """What `diff -r` would say."""
-    assert sorted(os.listdir(one)) == sorted(os.listdir(other))
-    _, different, errors = filecmp.cmpfiles(one, other, os.listdir(one), shallow=False)
-    assert not different and not errors
 
 
 def test_a_bundle_is_sound_and_complete(reference: Path) -> None:

@@ -2,7 +2,6 @@
 
 import filecmp
 import json
-import os
 import subprocess
 from dataclasses import replace
 from functools import partial
@@ -35,6 +34,7 @@ from quire.builders.sources.source import Block, ImageSource
 from quire.loaders.decode import raw
 from tests.builders.real_data import real_data
 from tests.feature_bundles import blocks_of, feature_bundle, features_of, some_features
+from tests.same_folder import assert_same
 
 THREE = Anchors(per_class=3, samples_per_shard=9)
 
@@ -62,13 +62,6 @@ def chosen(folder: Path) -> NDArray[np.int64]:
     """(C, K)."""
     with h5py.File(folder / ANCHORS) as file:
         return np.asarray(file["source_index"])
-
-
-def assert_same(one: Path, other: Path) -> None:
-    """What `diff -r` would say."""
-    assert sorted(os.listdir(one)) == sorted(os.listdir(other))
-    _, different, errors = filecmp.cmpfiles(one, other, os.listdir(one), shallow=False)
-    assert not different and not errors
 
 
 def test_the_bundle_holds_the_images_of_the_split_class_after_class(

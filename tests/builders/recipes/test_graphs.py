@@ -1,8 +1,6 @@
 """Recipe `graphs`: the same graphs however they are built, and what there is to say of each."""
 
-import filecmp
 import hashlib
-import io
 import json
 import os
 import signal
@@ -35,10 +33,9 @@ from quire.builders.recipes.graphs import Graphs
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.graphs import GraphFolder, open_graphs
 from quire.builders.sources.source import Nothing
-from tests.graph_bundles import SMALL, graph_bundle
+from tests.graph_bundles import SMALL, array, graph_bundle, samples
 from tests.processes import started
-
-Samples = dict[str, dict[str, bytes]]
+from tests.same_folder import assert_same
 
 
 @pytest.fixture(scope="module")
@@ -46,23 +43,6 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("graphs") / "reference"
     graph_bundle(folder)
     return folder
-
-
-def samples(folder: Path) -> Samples:
-    bundle = open_bundle(folder)
-    keys = bundle.index.rows.keys.tolist()
-    return {key.decode(): dict(bundle.read(row)) for row, key in enumerate(keys)}
-
-
-def array(data: bytes) -> NDArray[Any]:
-    return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
-
-
-def assert_same(one: Path, other: Path) -> None:
-    """What `diff -r` would say."""
-    assert sorted(os.listdir(one)) == sorted(os.listdir(other))
-    _, different, errors = filecmp.cmpfiles(one, other, os.listdir(one), shallow=False)
-    assert not different and not errors
 
 
 @pytest.mark.parametrize("workers", [1, 2])

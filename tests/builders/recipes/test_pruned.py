@@ -1,8 +1,6 @@
 """Recipe `pruned`: the same masks however they are built, each within the one before it."""
 
-import filecmp
 import hashlib
-import io
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -15,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 import quire
@@ -32,9 +29,8 @@ from quire.builders.recipes.catalogue import RECIPES
 from quire.builders.recipes.pruned import Pruned, fully_connected, remaining
 from quire.builders.sources.graphs import open_graphs
 from quire.builders.sources.source import Nothing
-from tests.graph_bundles import PRUNED, graph_bundle
-
-Samples = dict[str, dict[str, bytes]]
+from tests.graph_bundles import PRUNED, array, graph_bundle, samples
+from tests.same_folder import assert_same
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +38,6 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pruned") / "reference"
     graph_bundle(folder, PRUNED)
     return folder
-
-
-def samples(folder: Path) -> Samples:
-    bundle = open_bundle(folder)
-    keys = bundle.index.rows.keys.tolist()
-    return {key.decode(): dict(bundle.read(row)) for row, key in enumerate(keys)}
-
-
-def array(data: bytes) -> NDArray[Any]:
-    return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
 
 
 def edges_of(sample: dict[str, bytes]) -> set[tuple[int, int]]:
@@ -105,10 +91,7 @@ def test_a_step_leaves_part_of_what_the_one_before_it_left(reference: Path) -> N
 @pytest.mark.parametrize("workers", [2])
 def test_bytes_do_not_depend_on_workers(reference: Path, tmp_path: Path, workers: int) -> None:
     build(PRUNED, Nothing(), tmp_path / "b", workers=workers)
-    names = sorted(path.name for path in reference.iterdir())
-    assert names == sorted(path.name for path in (tmp_path / "b").iterdir())
-    _, different, errors = filecmp.cmpfiles(reference, tmp_path / "b", names, shallow=False)
-    assert not different and not errors
+    assert_same(reference, tmp_path / "b")
 
 
 @pytest.mark.parametrize(

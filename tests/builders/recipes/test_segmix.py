@@ -1,9 +1,7 @@
 """SegMix by clusters: who is blended with whom, and to which bytes, whoever makes them."""
 
-import filecmp
 import io
 import json
-import os
 import pickle
 import time
 from collections import Counter
@@ -42,6 +40,7 @@ from quire.builders.sources.voc_lists import open_voc
 from tests.builders.real_data import real_data
 from tests.builders.sources.devkit import mask_of, write_devkit, write_ids, write_image
 from tests.processes import started
+from tests.same_folder import assert_same
 
 SHAPES = Shapes("train", 30, (64, 48))
 SPEC = "shapes:30?size=64x48"
@@ -233,12 +232,6 @@ def test_a_photograph_of_blends(tmp_path: Path) -> None:
     assert manifest.identity.recipe["quality"] == 90
     with Image.open(io.BytesIO(open_bundle(tmp_path).read(0)["jpg"])) as picture:
         assert (picture.format, picture.size) == ("JPEG", (40, 40))
-
-
-def assert_same(one: Path, other: Path) -> None:
-    assert sorted(os.listdir(one)) == sorted(os.listdir(other))
-    _, different, errors = filecmp.cmpfiles(one, other, os.listdir(one), shallow=False)
-    assert not different and not errors
 
 
 def test_a_build_that_is_killed_ends_with_the_same_bytes(reference: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from quire.train.engine.metrics import read_metrics
 from quire.train.engine.options import Running
 from tests.bundles import image_bundle, random_images
 from tests.train.corrupted import corrupted_bundle, with_manifest
+from tests.train.hostile import Hostile
 from tests.train.learnable import (
     LEARNING,
     PROXY,
@@ -367,14 +368,6 @@ def test_data_that_cannot_be_trained_on_is_refused(data: Path, tmp_path: Path) -
     with pytest.raises(RunError, match="names no classes"):
         train(QUICK, str(tmp_path / "nameless"), tmp_path / "run", running=RUNNING)
     assert not (tmp_path / "run").exists()
-
-
-class Hostile:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
 
 
 def test_a_hostile_checkpoint_runs_nothing(data: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from quire.models.imagenet_resnet import ImageNetResNet, imagenet_resnet18
 from quire.train.classify.run import trained
 from quire.train.classify.training import train
 from quire.train.engine.pretrained import load_pretrained
+from tests.train.hostile import Hostile
 from tests.train.learnable import QUICK, RUNNING, learnable_bundle
 
 RESNET = replace(QUICK, encoder="imagenet-resnet18", head="linear", epochs=1, lr=0.0, images=4)
@@ -66,14 +66,6 @@ def test_a_run_begins_with_them_and_keeps_their_digest(place: Path, tmp_path: Pa
         with pytest.raises(RunError, match=r"belongs to another run; inputs\.weights is"):
             another = replace(config, weights=other)
             train(another, str(place / "data"), tmp_path / "run", running=RUNNING)
-
-
-class Hostile:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
 
 
 def test_what_holds_no_weights_of_the_encoder_is_refused(place: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from quire.artifacts.graph_table import GRAPHS, read_graphs
 from quire.train.report.graph_figures import distributions
 from quire.train.report.plots.histogram import Histogram
 from tests.bundles import write_bundle
-from tests.graph_bundles import graph_bundle, with_table
+from tests.graph_bundles import graph_bundle
+from tests.hostile_tables import with_table
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_graphs_of_equal_size_are_not_split(tmp_path: Path) -> None:
     def even(file: h5py.File) -> None:
         file["parameters/connected"][:] = 7
 
-    with_table(tmp_path / "b", even)
+    with_table(tmp_path / "b", GRAPHS, even)
     assert list(by_title(tmp_path / "b")["Size"].groups) == [""]
 
 
@@ -86,7 +87,7 @@ def test_a_property_that_is_no_number_is_refused(values: Any, message: str, tmp_
         if values is not None:
             file["dag/density"] = values
 
-    with_table(tmp_path / "b", change)
+    with_table(tmp_path / "b", GRAPHS, change)
     with pytest.raises(BundleError, match=message):
         distributions(open_bundle(tmp_path / "b"))
 

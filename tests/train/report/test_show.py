@@ -13,13 +13,15 @@ from PIL import Image
 
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError
+from quire.artifacts.graph_table import GRAPHS
 from quire.artifacts.manifest import MANIFEST, LeftOut
 from quire.train.report.contact_sheet import contact_sheet
 from quire.train.report.graph_figures import distributions
 from quire.train.report.plots.figure import plot
 from quire.train.report.show import show
 from tests.bundles import image_bundle, random_images, write_bundle
-from tests.graph_bundles import graph_bundle, with_table
+from tests.graph_bundles import graph_bundle
+from tests.hostile_tables import with_table
 from tests.train.corrupted import CELLS, corrupted_bundle, with_manifest
 from tests.train.report.test_page import HOSTILE, Parsed
 
@@ -217,7 +219,7 @@ def test_a_hostile_table_of_graphs_has_a_page(tmp_path: Path) -> None:
         file["dag/density"][:] = np.nan
         file["parameters/connected"][:] = np.arange(-4, 5) * 2**60
 
-    with_table(tmp_path / "b", change)
+    with_table(tmp_path / "b", GRAPHS, change)
     show(tmp_path / "b", html=tmp_path / "page.html")
     assert "img" in Parsed((tmp_path / "page.html").read_text("utf-8")).tags
 

@@ -29,7 +29,9 @@ from quire.train.engine.runs import read_run
 from quire.train.sparse.loading import trained
 from quire.train.sparse.run import Sparse
 from quire.train.sparse.training import train_networks
-from tests.graph_bundles import graph_bundle, with_table
+from tests.graph_bundles import graph_bundle
+from tests.hostile_tables import with_table
+from tests.train.hostile import Hostile
 from tests.train.learnable import RARELY, epoch_losses, learnable_bundle
 from tests.train.sparse.small import GRAPHS, QUICK, RUNNING, STEPS, Stop, bundles, stopping_at
 
@@ -338,18 +340,10 @@ def test_a_bundle_that_lies_about_its_networks_is_found_out(place: Path, tmp_pat
     def lie(file: Any) -> None:
         file["parameters/connected"][1] += 1
 
-    with_table(tmp_path / "graphs", lie)
+    with_table(tmp_path / "graphs", "graphs.h5", lie)
     with pytest.raises(RunError, match=r"network 2 \(00000001, .* has \d+ parameters in truth"):
         data = str(place / "train")
         train_networks(QUICK, data, tmp_path / "graphs", tmp_path / "run", running=RUNNING)
-
-
-class Hostile:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
 
 
 def test_a_hostile_checkpoint_runs_nothing(place: Path, tmp_path: Path) -> None:
