@@ -1,4 +1,4 @@
-"""How many processors this process may use: what workers and threads are counted by.
+"""How many processors, and how much memory, this process may use.
 
 A container's limit is mostly one of processor time, not of processors. joblib reads that limit at
 the root of the control groups alone, Dask at the process's own group; it may be set at any group
@@ -27,6 +27,17 @@ def processors() -> int:
     return max(1, min([allowed, *(ceil(share) for share in _quotas(_GROUPS, _MEMBERSHIP))]))
 
 
+def memory() -> int:
+    """Bytes of memory that this process may use, with what is cached of its files.
+
+    The least of: that of the machine, and the limits of its control groups (Linux, version 1 and
+    2).
+    """
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = _limits(_GROUPS, _MEMBERSHIP)
+    return min([whole, *limits])
+
+
 def limit_threads() -> None:
     """Let libraries that count processors for themselves use no more than this process may.
 
@@ -46,18 +57,38 @@ def _quotas(groups: Path, membership: Path) -> Iterator[float]:
         groups: where control groups are mounted.
         membership: the file that names the groups of this process.
     """
+    for group, version in _own_groups(groups, membership, "cpu"):
+        yield from _quota(group, version)
+
+
+def _limits(groups: Path, membership: Path) -> Iterator[int]:
+    """The memory that each control group of this process may use, where limited."""
+    for group, version in _own_groups(groups, membership, "memory"):
+        number = _read(group / ("memory.max" if version == 2 else "memory.limit_in_bytes")).strip()
+        if number.isdigit():
+            yield int(number)  # else "max", or no such file
+
+
+def _own_groups(groups: Path, membership: Path, controller: str) -> Iterator[tuple[Path, int]]:
+    """The control groups of this process that a controller limits, and their version.
+
+    Args:
+        groups: where control groups are mounted.
+        membership: the file that names the groups of this process.
+        controller: what is limited.
+    """
     for line in _read(membership).splitlines():
         number, controllers, path = [*line.split(":", 2), "", ""][:3]
         if number == "0":
             mounted, version = groups, 2
-        elif "cpu" in controllers.split(","):
+        elif controller in controllers.split(","):
             mounted, version = groups / controllers, 1
-            mounted = mounted if mounted.is_dir() else groups / "cpu"
+            mounted = mounted if mounted.is_dir() else groups / controller
         else:
             continue
         inner = PurePosixPath(path.lstrip("/"))
         for group in (inner, *inner.parents):
-            yield from _quota(mounted / group, version)
+            yield mounted / group, version
 
 
 def _quota(group: Path, version: int) -> Iterator[float]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks.timing import Run
-from quire.loaders.sampler import shuffled
+from quire.loaders.order import epoch_rng
 from quire.loaders.stream import stream
 
 Batch: TypeAlias = Mapping[str, Tensor]  # image (B, 3, H, W), with label (B,) or mask (B, H, W)
@@ -64,7 +64,7 @@ def in_memory(images: NDArray[np.uint8], labels: NDArray[np.int64], batch_size: 
     every = np.arange(len(images))
 
     def batches() -> Iterator[Batch]:
-        order = shuffled(every, 0, next(epoch))
+        order = epoch_rng(0, next(epoch)).permutation(every)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             pixels = torch.from_numpy(images[rows]).permute(0, 3, 1, 2)

@@ -1,31 +1,27 @@
-"""From an epoch's order to batches in hand: for a bundle in a folder, and for one at an address."""
+"""From an epoch's order to batches in hand."""
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from quire.loaders.held import Shards
+from quire.loaders.lookahead import ahead_of
+from quire.loaders.order import Epoch, Order, Positions, Rows
 from quire.loaders.prefetch import ToDevice, ahead
 from quire.loaders.reader import Batch
-from quire.loaders.remote import RemoteReader
-from quire.loaders.sampler import (
-    Ranges,
-    Rows,
-    global_batches,
-    merged,
-    part,
-    shares,
-    slice_ranges,
-    total,
-)
+from quire.loaders.sampler import Ranges, global_batches, part, slice_ranges, total
 
 _DEPTH = 2  # batches made ahead of their use
-
-Order: TypeAlias = Callable[[int], Rows]  # an epoch's rows, in order
+_AHEAD = 2  # batches that a worker process makes ahead
+_SHARED = Path("/dev/shm")
+_NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +54,6 @@ class Layout:
         return self.batch_size * self.world_size
 
 
-class Batches(Protocol):
-    """The batches of one rank, and after each what is left of the epoch."""
-
-    def count(self, ranges: Ranges) -> int:
-        """How many batches a rank makes of what is left."""
-
-    def iterate(self, position: Position) -> Iterator[tuple[Batch, Ranges]]:
-        """The batches from a position to the end of its epoch, each with what is left behind it."""
-
-
 class ByRow(Protocol):
     """What reads the samples of a bundle in a folder, such as `quire.loaders.reader.Reader`.
 
@@ -75,6 +61,7 @@ class ByRow(Protocol):
     """
 
     pin: bool  # whether tensors should be in pinned memory, where that costs nothing
+    threads: int  # that decode
 
     @property
     def is_raw(self) -> bool:
@@ -84,18 +71,26 @@ class ByRow(Protocol):
         """The batch of some rows. (B,) -> a dict of tensors."""
 
 
-class LocalBatches:
-    """Interleaved batches of a bundle in a folder; worker processes only when asked for."""
+class Batches:
+    """The batches of one rank, and after each what is left of the epoch."""
 
     def __init__(
-        self, reader: ByRow, order: Order, layout: Layout, device: torch.device | None
+        self,
+        reader: ByRow,
+        order: Order,
+        layout: Layout,
+        device: torch.device | None,
+        shards: Shards | None = None,
     ) -> None:
+        """With `shards`, which `reader` reads from, reads begin before they are needed."""
         self.reader = reader
         self.order = order
         self.layout = layout
+        self.shards = shards
         self.to_device = None if device is None else ToDevice(device)
         reader.pin = device is not None and device.type == "cuda" and layout.workers == 0
-        self._rows: list[Rows] = []  # of the epoch that the worker processes are reading
+        self._processes: bool | None = None  # whether worker processes read; not known yet
+        self._coming = _Coming()
         self._loader: DataLoader[Batch] | None = None
 
     def count(self, ranges: Ranges) -> int:
@@ -104,11 +99,11 @@ class LocalBatches:
         return whole + (rest > 0 and not self.layout.drop_last)
 
     def iterate(self, position: Position) -> Iterator[tuple[Batch, Ranges]]:
-        """See `Batches`."""
+        """The batches from a position to the end of its epoch, each with what is left behind it."""
         layout, ranges = self.layout, position.ranges
         samples = total(ranges)
-        order = self.order(position.epoch)
-        left = np.concatenate([order[start:stop] for start, stop in ranges] or [order[:0]])
+        epoch = self.order(position.epoch)
+        left = np.concatenate([np.arange(start, stop) for start, stop in ranges] or [_NONE])
         spans = list(
             global_batches(
                 0,
@@ -118,15 +113,48 @@ class LocalBatches:
                 drop_last=layout.drop_last,
             )
         )
-        rows = [
-            left[slice(*part(start, stop, number=layout.rank, parts=layout.world_size))]
-            for start, stop in spans
-        ]
-        for (_, stop), batch in zip(spans, self._read(rows), strict=True):
+        own = [share(left[slice(*span)], epoch, layout) for span in spans]
+        rows = [epoch.rows[positions] for positions in own]
+        by_processes = self._by_processes(rows)
+        coming: Iterable[Rows] = rows
+        if self.shards is not None and not by_processes:
+            coming = self._ahead(self.shards, rows, own, epoch)
+        batches = self._read(coming, by_processes=by_processes)
+        for (_, stop), batch in zip(spans, batches, strict=True):
             yield batch, slice_ranges(ranges, stop, samples)
 
-    def _read(self, rows: list[Rows]) -> Iterator[Batch]:
-        if self.layout.workers:
+    def _ahead(
+        self, shards: Shards, rows: list[Rows], own: list[Positions], epoch: Epoch
+    ) -> Iterable[Rows]:
+        """The rows of batches, whose reads begin ahead of time where they take any."""
+        plan = shards.expect(np.concatenate(rows)) if rows else None
+        if plan is None:
+            return rows
+        windows = [np.searchsorted(epoch.windows, positions, "right") for positions in own]
+        return ahead_of(rows, windows, plan)
+
+    def _by_processes(self, rows: Sequence[Rows]) -> bool:
+        """Whether worker processes read.
+
+        What need not be decoded they would only slow down; and what they make has to pass through
+        shared memory, of which a container has 64 MB if nobody gave it more. Threads read then.
+        """
+        if self._processes is None:
+            self._processes = bool(rows) and self.layout.workers > 0 and not self.reader.is_raw
+            # A copy reads: of what it needs for that, worker processes must inherit nothing.
+            if self._processes and not self._fits(copy(self.reader)[rows[0][:1]]):
+                self._processes, self.reader.threads = False, self.layout.workers
+        return self._processes
+
+    def _fits(self, sample: Batch) -> bool:
+        """Whether shared memory has space for the batches that worker processes make ahead."""
+        parts = (part for value in sample.values() for part in value)
+        size = sum(part.nbytes for part in parts if isinstance(part, torch.Tensor))
+        batches = self.layout.workers * (1 + _AHEAD)
+        return size * self.layout.batch_size * batches <= free_shared_memory()
+
+    def _read(self, rows: Iterable[Rows], *, by_processes: bool) -> Iterator[Batch]:
+        if by_processes:
             return handed_over(self._by_workers(rows), self.to_device)
         if self.to_device is None and self.reader.is_raw:
             return map(self.reader.__getitem__, rows)
@@ -139,75 +167,45 @@ class LocalBatches:
         made = ahead(make, rows, depth=_DEPTH)
         return made if to_device is None else map(to_device.finish, made)
 
-    def _by_workers(self, rows: list[Rows]) -> Iterable[Batch]:
+    def _by_workers(self, rows: Iterable[Rows]) -> Iterable[Batch]:
         """Worker processes are told which rows to read; they live as long as the stream."""
-        self._rows[:] = rows
+        self._coming.rows = rows
         if self._loader is None:
             self._loader = DataLoader(
                 self.reader,  # type: ignore[arg-type]  # it has __getitem__, and needs no length
                 batch_size=None,
-                sampler=self._rows,
+                sampler=self._coming,
                 num_workers=self.layout.workers,
+                prefetch_factor=_AHEAD,
                 collate_fn=_as_it_is,
                 persistent_workers=True,
             )
         return self._loader
 
 
-class RemoteBatches:
-    """Batches of a bundle at an address: every worker of every rank reads a run of shards."""
+@dataclass
+class _Coming:
+    """The rows of the batches of an epoch, for a DataLoader that lives longer than that."""
 
-    def __init__(
-        self,
-        reader: Callable[[list[list[Rows]]], RemoteReader],
-        order: Order,
-        layout: Layout,
-        device: torch.device | None,
-    ) -> None:
-        self.reader = reader
-        self.order = order
-        self.layout = layout
-        self.to_device = None if device is None else ToDevice(device)
-        self.readers = max(1, layout.workers)  # of this rank
+    rows: Iterable[Rows] = ()
 
-    def _shares(self, ranges: Ranges) -> list[list[int]]:
-        return shares(
-            total(ranges),
-            parts=self.readers * self.layout.world_size,
-            batch_size=self.layout.batch_size,
-            drop_last=self.layout.drop_last,
-        )
+    def __iter__(self) -> Iterator[Rows]:
+        return iter(self.rows)
 
-    def count(self, ranges: Ranges) -> int:
-        """As many for each reader of this rank."""
-        return self.readers * (len(self._shares(ranges)[0]) - 1)
 
-    def iterate(self, position: Position) -> Iterator[tuple[Batch, Ranges]]:
-        """See `Batches`."""
-        ranges = position.ranges
-        ends = self._shares(ranges)
-        order = self.order(position.epoch)
-        left = np.concatenate([order[start:stop] for start, stop in ranges] or [order[:0]])
-        mine = ends[self.layout.rank * self.readers :][: self.readers]
-        rows = [[left[a:b] for a, b in itertools.pairwise(own)] for own in mine]
-        loader = DataLoader(
-            self.reader(rows),
-            batch_size=None,
-            num_workers=self.layout.workers,
-            collate_fn=_as_it_is,
-        )
-        for used, batch in enumerate(handed_over(loader, self.to_device), start=1):
-            yield batch, self._left(ranges, ends, used)
+def free_shared_memory() -> int:
+    """Bytes that worker processes may hand over at a time; without Linux's limit, any number."""
+    if not _SHARED.is_dir():
+        return 1 << 62
+    system = os.statvfs(_SHARED)
+    return system.f_bavail * system.f_frsize
 
-    def _left(self, ranges: Ranges, ends: list[list[int]], used: int) -> Ranges:
-        """What is left when every rank has used as many batches; its readers take turns."""
-        samples = total(ranges)
-        found: list[tuple[int, int]] = []
-        for reader, own in enumerate(ends):
-            turns = -(-(used - reader % self.readers) // self.readers)
-            _, stop = part(0, samples, number=reader, parts=len(ends))
-            found += slice_ranges(ranges, own[turns], stop)
-        return merged(found)
+
+def share(positions: Positions, epoch: Epoch, layout: Layout) -> Positions:
+    """What a rank takes of a batch that all ranks share. (G,) positions in the order -> (B,)."""
+    if layout.world_size > 1 and epoch.places is not None:
+        positions = positions[np.argsort(epoch.places[positions], kind="stable")]
+    return positions[slice(*part(0, len(positions), number=layout.rank, parts=layout.world_size))]
 
 
 def handed_over(batches: Iterable[Batch], to_device: ToDevice | None) -> Iterator[Batch]:

@@ -53,18 +53,36 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
     return types.void(types.intp), generate
 
 
+@intrinsic
+def _word(typing_context: Any, address: Any) -> Any:
+    """The eight bytes at an address, wherever that is."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.load(pointer, align=1)
+
+    return types.uint64(types.intp), generate
+
+
 @compiled()
-def _copy(target: int, step: int, sources: Any, size: int) -> None:
+def _copy(target: int, step: int, sources: Any, size: int, header: int, length: int) -> int:
     for i in range(len(sources)):
         if i + AHEAD < len(sources):
-            for line in range(0, size, 64):
+            for line in range(0, length + size, 64):
                 _prefetch(sources[i + AHEAD] + line)  # type: ignore[call-arg]
-        _memcpy(target + i * step, sources[i], size)  # type: ignore[call-arg]
+        for begin in range(0, length, 8):
+            start = min(begin, length - 8)
+            if _word(sources[i] + start) != _word(header + start):  # type: ignore[call-arg]
+                return i
+        _memcpy(target + i * step, sources[i] + length, size)  # type: ignore[call-arg]
+    return -1
 
 
-def gather(sources: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-    """Copy from each address as many bytes as a row of `out` has. (N,) addresses, (N, L) uint8.
+def gather(sources: NDArray[np.int64], header: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
+    """Copy what follows a header at each address. -> the first that has another header, else -1.
 
-    The caller vouches that every address has that many bytes behind it.
+    What follows another header is not copied. The caller vouches that every address has as many
+    bytes behind it as a header (8 or more) and a row of `out` have. (N,) addresses, (N, L) uint8.
     """
-    _copy(out.ctypes.data, out.strides[0], sources, out.shape[1])
+    target, step, size = out.ctypes.data, out.strides[0], out.shape[1]
+    return int(_copy(target, step, sources, size, header.ctypes.data, len(header)))

@@ -8,7 +8,7 @@ materialised bundle of the same recipe has before it encodes them.
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
 from quire.artifacts.segmix_table import Blends, read_blends, row_crop
 from quire.artifacts.shards import Rows as IndexRows
-from quire.loaders.batches import Layout, LocalBatches
+from quire.loaders.batches import Batches, Layout
+from quire.loaders.folder import Folder, open_folder
+from quire.loaders.order import Rows
 from quire.loaders.reader import Batch, Reader
-from quire.loaders.sampler import Rows, shuffled
-from quire.loaders.stream import Stream, Value, checked, chosen, column_of, decoders
+from quire.loaders.stream import Stream, Value, chosen, column_of, decoders, order_of
 
 _COLUMNS = ("source_index", "partner_index", "cluster", "partner_cluster", "parts")
 _IMAGES = {"jpg", "png", "ppm"}
@@ -82,20 +83,17 @@ def stream_pairs(
     """
     layout = Layout(batch_size, rank, world_size, workers, drop_last)
     threads = decoders(threads, workers)
-    opened = checked(Path(bundle), verify=verify)
+    opened = open_folder(Path(bundle), verify=verify)
     blends = read_blends(opened)
     index = _index(blends)
     wanted = chosen(index, select, rows)
     further = {name: column_of(index, name, "i") for name in columns}
-    scenes = Reader(
-        opened, np.arange(len(opened.index)), columns=(), verify=verify, threads=threads
-    )
-    reader = PairReader(scenes, blends, further, threads=threads, blend=blend)
+    shards = Folder(opened, verify=verify, in_order=False)
+    scenes = Reader(shards, np.arange(len(opened.index)), columns=(), threads=threads)
+    reader = PairReader(opened, scenes, blends, further, threads=threads, blend=blend)
     target = None if device is None else torch.device(device)
-    order = partial(shuffled, wanted, seed) if shuffle else lambda epoch: wanted
-    batches = LocalBatches(reader, order, layout, target)
-    said = "shuffled" if shuffle else "sequential"
-    return Stream(opened.manifest, index, wanted, batches, order=f"blends {said}", seed=seed)
+    batches = Batches(reader, order_of(index, wanted, shuffle, seed), layout, target)
+    return Stream(opened.manifest, index, wanted, batches, seed=seed)
 
 
 def _index(blends: Blends) -> Index:
@@ -111,6 +109,7 @@ class PairReader:
 
     def __init__(
         self,
+        bundle: Bundle,
         scenes: Reader,
         blends: Blends,
         columns: Mapping[str, NDArray[Any]],
@@ -118,7 +117,7 @@ class PairReader:
         threads: int,
         blend: bool,
     ) -> None:
-        """`scenes` reads any scene of the bundle.
+        """`scenes` reads any scene of `bundle`.
 
         Raises:
             BundleError: a scene of the table is not there, or scenes have no image or mask.
@@ -127,15 +126,15 @@ class PairReader:
         self._scenes = scenes
         self._blends = blends
         self._columns = columns
-        self._threads = threads
+        self.threads = threads
         self._blend = blend
-        self._fill = _fill(scenes.bundle)
-        self._pair = _rows_of_scenes(scenes.bundle, blends)
+        self._fill = _fill(bundle)
+        self._pair = _rows_of_scenes(bundle, blends)
         self._pool: ThreadPoolExecutor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to a worker process: no threads."""
-        return {**self.__dict__, "_pool": None}
+        return {**self.__dict__, "_pool": None, "_scenes": copy(self._scenes)}
 
     def __getitem__(self, rows: Rows) -> Batch:
         """The batch of some rows. (B,) -> see `stream_pairs`.
@@ -181,10 +180,10 @@ class PairReader:
                 return blended(image, other, view[2]), *shown
             return image, *shown, other
 
-        if self._threads < 2:
+        if self.threads < 2:
             return map(one, first, second, views)
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads)
+            self._pool = ThreadPoolExecutor(self.threads)
         return self._pool.map(one, first, second, views)
 
 

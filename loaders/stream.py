@@ -3,23 +3,24 @@
 import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from quire.artifacts.bundle import Bundle, check_listing, check_records, open_bundle
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import Manifest
 from quire.artifacts.processors import processors
-from quire.loaders.batches import Batches, Layout, LocalBatches, Order, Position, RemoteBatches
+from quire.loaders.address import WholeShards, is_address, open_remote
+from quire.loaders.batches import Batches, Layout, Position
 from quire.loaders.decode import Array
+from quire.loaders.folder import Folder, open_folder
+from quire.loaders.order import Order, Rows, Sequential, Shuffle, Uniform, shuffled
 from quire.loaders.reader import Batch, Reader
-from quire.loaders.remote import RemoteReader, is_address, open_remote
-from quire.loaders.sampler import Ranges, Rows, shuffled, shuffled_by_shard
+from quire.loaders.sampler import Ranges
 
 Value = str | int | float
 
@@ -38,7 +39,6 @@ class Stream:
         rows: Rows,
         batches: Batches,
         *,
-        order: str,
         seed: int,
     ) -> None:
         self.manifest = manifest
@@ -48,7 +48,7 @@ class Stream:
         self._identity = {
             "bundle": hashlib.sha256(manifest.to_json().encode()).hexdigest(),
             "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
-            "order": order,
+            "order": batches.order.name,
             "seed": seed,
         }
         self._next = Position(0, self._whole)
@@ -107,7 +107,7 @@ def stream(
     rows: Sequence[int] | None = None,
     columns: Sequence[str] = ("label",),
     batch_size: int = 256,
-    shuffle: bool = False,
+    shuffle: bool | Literal["full"] | Shuffle = False,
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
@@ -129,22 +129,29 @@ def stream(
     samples than ranks are left the batch before gives some of its own. `drop_last` leaves out
     what does not fill a batch on every rank.
 
+    The order of an epoch follows from the bundle, the selection, `seed`, the epoch's number and
+    `shuffle` alone: not from ranks, workers, batch size, memory, or where the bundle lies.
+
     Args:
-        bundle: a folder, or an address (http, https, or another that fsspec knows). Over an address
-            shards are fetched whole, one after the other, and a shuffle is one of shards and within
-            shards.
+        bundle: a folder, or an address (http, https, or another that fsspec knows).
         split: refuse the bundle when it is of another split.
         select: only samples whose column has this value, or one of these:
             `{"corruption": "fog", "severity": [1, 3]}`.
         rows: only these rows of the index, in this order; not together with `select`.
         columns: numeric index columns to deliver.
         batch_size: samples of one batch on one rank.
-        shuffle: another random order in every epoch, by `seed` and the epoch's number.
+        shuffle: another random order in every epoch. True: that of `quire.Shuffle()`, which is
+            uniformly random where what is wanted takes at most 256 MiB, and else random blocks of
+            1 MiB, mixed within windows of 256 MiB. A `quire.Shuffle` has other sizes; "full" is
+            uniformly random whatever the size, and slow where the bundle is larger than memory.
+            Of blocks, ranks share each window out, so with many a larger one mixes better.
         seed: of the shuffle.
         rank: this process's number among `world_size`.
         world_size: processes that share the epochs.
         drop_last: leave out the remainder.
-        workers: processes that read; 0 reads in this one, which is faster for raw images.
+        workers: processes that decode; 0 decodes in this one. Raw images, of which nothing is to
+            be decoded, are read in this process whatever `workers` is, and so are bundles at an
+            address, and batches too large for the machine's shared memory, by as many threads.
         threads: that decode in each process; default: the processors here, 1 with workers.
         device: where the batches' tensors are; on CUDA they are copied ahead from pinned memory.
         verify: check every shard's digest when it is first needed, not only its size, and the
@@ -152,64 +159,60 @@ def stream(
 
     Raises:
         BundleError: the bundle is incomplete, damaged or hostile, or lacks what is asked for.
-        ValueError: rank, world size, batch size, workers or rows make no sense.
+        ValueError: rank, world size, batch size, workers, rows or shuffle make no sense.
     """
     layout = Layout(batch_size, rank, world_size, workers, drop_last)
-    threads = decoders(threads, workers)
-    target = None if device is None else torch.device(device)
     address = os.fspath(bundle)
-    if is_address(address):
+    remote = is_address(address)
+    threads = decoders(threads, 0 if remote else workers)
+    if remote:
         manifest, index = open_remote(address)
     else:
-        opened = checked(Path(bundle), verify=verify)
+        opened = open_folder(Path(bundle), verify=verify)
         manifest, index = opened.manifest, opened.index
     _check_split(manifest, split)
     wanted = chosen(index, select, rows)
     for name in columns:
         column_of(index, name, "biuf")
-    batches: Batches
-    if is_address(address):
-        batches = RemoteBatches(
-            partial(
-                RemoteReader, address, manifest.shards, index, columns=columns, threads=threads
-            ),
-            partial(shuffled_by_shard, wanted, index.shard[wanted], seed)
-            if shuffle
-            else _as_is(wanted),
-            layout,
-            target,
-        )
+    order = order_of(index, wanted, shuffle, seed)
+    shards: Folder | WholeShards
+    if remote:
+        shards = WholeShards(address, manifest, index)
+        layout = replace(layout, workers=0)  # each worker process would fetch everything
     else:
-        batches = LocalBatches(
-            Reader(opened, wanted, columns=columns, verify=verify, threads=threads),
-            partial(shuffled, wanted, seed) if shuffle else _as_is(wanted),
-            layout,
-            target,
-        )
-    order = f"{'shuffled' if shuffle else 'sequential'}{' by shard' * is_address(address)}"
-    return Stream(manifest, index, wanted, batches, order=order, seed=seed)
+        shards = Folder(opened, verify=verify, in_order=not shuffle)
+    batches = Batches(
+        Reader(shards, wanted, columns=columns, threads=threads),
+        order,
+        layout,
+        None if device is None else torch.device(device),
+        shards,
+    )
+    return Stream(manifest, index, wanted, batches, seed=seed)
+
+
+def order_of(
+    index: Index, rows: Rows, shuffle: bool | Literal["full"] | Shuffle, seed: int
+) -> Order:
+    """The order that `stream` is asked for, by its arguments.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if shuffle is False:
+        return Sequential(index, rows)
+    if shuffle == "full":
+        return Uniform(index, rows, seed)
+    if shuffle is True:
+        shuffle = Shuffle()
+    if not isinstance(shuffle, Shuffle):
+        raise ValueError(f'shuffle is {shuffle!r}; it must be True, False, "full" or a Shuffle')
+    return shuffled(index, rows, shuffle, seed)
 
 
 def decoders(threads: int | None, workers: int) -> int:
     """Threads that decode in each process: as asked, or the processors here, or 1 with workers."""
     return threads or (1 if workers else processors())
-
-
-def _as_is(rows: Rows) -> Order:
-    return lambda epoch: rows
-
-
-def checked(folder: Path, *, verify: bool) -> Bundle:
-    """An opened bundle, in whose folder nothing is but its files; their digests only on demand.
-
-    Raises:
-        BundleError: it is incomplete, damaged or hostile.
-    """
-    bundle = open_bundle(folder)
-    check_listing(folder, bundle.manifest)
-    if verify:
-        check_records(folder, bundle.manifest)
-    return bundle
 
 
 def _check_split(manifest: Manifest, split: str | None) -> None:

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from quire.artifacts.verify import verify
     from quire.builders.engine.run import build
     from quire.builders.sources.catalogue import open_source
+    from quire.loaders.order import Shuffle
     from quire.loaders.stream import Stream, stream
 
-__all__ = ["QuireError", "Stream", "build", "open_source", "stream", "verify"]
+__all__ = ["QuireError", "Shuffle", "Stream", "build", "open_source", "stream", "verify"]
 
 _HOMES = {
+    "Shuffle": "quire.loaders.order",
     "Stream": "quire.loaders.stream",
     "build": "quire.builders.engine.run",
     "open_source": "quire.builders.sources.catalogue",

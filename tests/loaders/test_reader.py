@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from quire.artifacts.bundle import open_bundle
-from quire.loaders.reader import Memory, Reader
+from quire.loaders.folder import Folder
+from quire.loaders.memory import Memory
+from quire.loaders.reader import Reader
 from quire.loaders.stream import stream
 from tests.bundles import random_images, write_bundle
 
@@ -89,7 +91,8 @@ def test_batches_that_are_kept_stay_as_they_were(bundle: Path, threads: int) -> 
 
 def test_a_reader_that_has_read_travels_to_another_process(bundle: Path) -> None:
     rows = np.arange(N)
-    reader = Reader(open_bundle(bundle), rows, columns=("label",), verify=False, threads=2)
+    shards = Folder(open_bundle(bundle), verify=False, in_order=False)
+    reader = Reader(shards, rows, columns=("label",), threads=2)
     before = reader[rows[:5]]
     after = pickle.loads(pickle.dumps(reader))[rows[:5]]
     assert torch.equal(before["image"], after["image"])

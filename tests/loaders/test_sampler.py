@@ -1,22 +1,9 @@
 """Who gets which sample: every sample exactly once, whatever the layout."""
 
-import itertools
-from functools import partial
-
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quire.loaders.sampler import (
-    global_batches,
-    merged,
-    part,
-    shares,
-    shuffled,
-    shuffled_by_shard,
-    slice_ranges,
-    total,
-)
+from quire.loaders.sampler import global_batches, part, slice_ranges, total
 
 samples = st.integers(0, 200)
 batch = st.integers(1, 9)
@@ -64,20 +51,6 @@ def test_what_is_left_after_any_batch_is_cut_as_before(
     assert list(again) == spans[used:]
 
 
-@given(samples, batch, world, st.booleans())
-def test_shares_partition_the_samples_into_equally_many_batches(
-    n: int, batch_size: int, parts: int, drop_last: bool
-) -> None:
-    ends = shares(n, parts=parts, batch_size=batch_size, drop_last=drop_last)
-    assert len({len(own) for own in ends}) == 1
-    for own in ends:
-        sizes = np.diff(own)
-        assert ((sizes == batch_size) if drop_last else (0 <= sizes) & (sizes <= batch_size)).all()
-    if not drop_last:
-        assert ends[0][0] == 0 and ends[-1][-1] == n
-        assert all(a[-1] == b[0] for a, b in itertools.pairwise(ends))
-
-
 ranges = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=5).map(
     lambda pairs: [(start, start + length) for start, length in pairs]
 )
@@ -91,26 +64,3 @@ def test_slicing_ranges_is_slicing_their_positions(
     found = slice_ranges(spans, start, start + length)
     assert [i for a, b in found for i in range(a, b)] == laid_out[start : start + length]
     assert total(found) == len(laid_out[start : start + length])
-    assert [i for a, b in merged(spans) for i in range(a, b)] == laid_out
-
-
-def test_orders_change_with_epoch_and_seed_and_stay_permutations() -> None:
-    rows = np.arange(5, 105)
-    shards = np.repeat(np.arange(4, dtype=np.int32), 25)
-    by_row, by_shard = partial(shuffled, rows), partial(shuffled_by_shard, rows, shards)
-    for order in (by_row, by_shard):
-        orders = [order(seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
-        assert len({tuple(found) for found in orders}) == 4
-        assert all(sorted(found) == rows.tolist() for found in orders)
-        assert order(0, 1).tolist() == orders[1]
-
-
-def test_a_shuffle_by_shard_finishes_one_shard_before_the_next() -> None:
-    shards = np.repeat(np.arange(6, dtype=np.int32), [3, 1, 4, 1, 5, 9])
-    order = shuffled_by_shard(np.arange(23), shards, 7, 0)
-    assert np.count_nonzero(np.diff(shards[order])) == 5
-
-
-def test_golden_order() -> None:
-    # Runs that were stopped under one release must resume to the same samples under the next.
-    assert shuffled(np.arange(8), 3, 1).tolist() == [3, 7, 2, 0, 6, 5, 1, 4]

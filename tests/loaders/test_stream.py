@@ -1,15 +1,24 @@
 """Streaming: every sample exactly once, in any layout, and from any state."""
 
+import multiprocessing
+import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError
+from quire.loaders import batches as loading
+from quire.loaders import folder, mapped
+from quire.loaders.folder import Folder
+from quire.loaders.order import Blocks, Shuffle
 from quire.loaders.stream import Stream, stream
 from tests.bundles import image_bundle, random_images, write_bundle
 
@@ -231,7 +240,7 @@ def test_equal_byte_sizes_with_other_shapes_are_an_error_and_not_garbage(tmp_pat
     files = [b"P6\n%d %d\n255\n" % (w, h) + bytes(18) for h, w in [(2, 3), (3, 2)]]
     columns = {"label": np.arange(2)}
     write_bundle(tmp_path / "b", list("ab"), {"ppm": files}, columns, samples_per_shard=2)
-    with pytest.raises(BundleError, match=r"its \.ppm images differ in size"):
+    with pytest.raises(BundleError, match=r"b\.ppm has another size than other images"):
         list(stream(tmp_path / "b"))
 
 
@@ -240,3 +249,154 @@ def test_the_batches_arrive_on_the_device(bundle: Path) -> None:
         assert batch["image"].device.type == "cpu"
     assert rows(stream(bundle, batch_size=4, device="cpu")) == list(range(N))
     assert rows(stream(bundle, batch_size=4, device="cpu", workers=2)) == list(range(N))
+
+
+BLOCKS = Shuffle(block=512, window=4096)  # 1,536 bytes a sample: the samples of a window are few
+
+
+def test_the_batches_of_blocks_are_those_of_their_order(bundle: Path) -> None:
+    index = open_bundle(bundle).index
+    order = Blocks(index, np.arange(N), BLOCKS, 4)
+    batches = stream(bundle, batch_size=4, shuffle=BLOCKS, seed=4)
+    for epoch in range(2):
+        assert rows(batches) == order(epoch).rows.tolist()
+    assert len(order(0).windows) > 5
+    with pytest.raises(ValueError, match="the state has order 'shuffled'"):
+        batches.load_state_dict(stream(bundle, shuffle=True, seed=4).state_dict())
+    with pytest.raises(ValueError, match="shuffle is 'blocks'; it must be True, False, \"full\""):
+        stream(bundle, shuffle="blocks")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is in the page cache, as far as the loaders know."""
+    monkeypatch.setattr(folder, "in_memory", lambda mapped, offset: False)
+
+
+@pytest.mark.usefixtures("cold")
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("shuffle", [True, "full", BLOCKS])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_what_is_not_in_memory_is_read_to_the_same_batches(
+    bundle: Path,
+    images: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    shuffle: Any,
+    world_size: int,
+    direct: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(folder, "_CACHED", 0 if direct else 0.75)
+    seen = []
+    for rank in range(world_size):
+        batches = stream(
+            bundle, batch_size=4, shuffle=shuffle, seed=1, rank=rank, world_size=world_size
+        )
+        shards = batches._batches.shards
+        assert isinstance(shards, Folder) and shards.direct == direct
+        for _ in range(2):
+            for batch in batches:
+                wanted = batch["row"].numpy()
+                assert np.array_equal(batch["image"].permute(0, 2, 3, 1).numpy(), images[0][wanted])
+                seen += wanted.tolist()
+            assert shards._windows is not None and not shards._windows.open
+    assert sorted(seen) == sorted([*range(N)] * 2)
+
+
+@pytest.mark.usefixtures("cold")
+def test_an_epoch_that_is_left_and_one_beside_it_take_nothing_from_the_next(
+    bundle: Path, images: tuple[NDArray[np.uint8], NDArray[np.int64]]
+) -> None:
+    batches = stream(bundle, batch_size=3, shuffle=BLOCKS)
+    left = iter(batches)
+    next(left)
+    for batch in [*batches, *left, *batches]:
+        pixels = batch["image"].permute(0, 2, 3, 1).numpy()
+        assert np.array_equal(pixels, images[0][batch["row"].numpy()])
+
+
+@pytest.mark.usefixtures("cold")
+@pytest.mark.parametrize("damage", ["gone", "short"])
+def test_a_shard_that_is_gone_is_named_and_no_epoch_is_shorter(
+    damage: str, tmp_path: Path, images: tuple[NDArray[np.uint8], NDArray[np.int64]]
+) -> None:
+    image_bundle(tmp_path / "b", *images, samples_per_shard=6)
+    batches = stream(tmp_path / "b", batch_size=4, shuffle=BLOCKS)
+    shard = tmp_path / "b" / "test-000002.tar"
+    if damage == "gone":
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[:-512])
+    with pytest.raises(BundleError, match=r"test-000002\.tar (is missing|has \d+ bytes)"):
+        list(batches)
+
+
+def test_raw_images_start_no_worker_processes(bundle: Path) -> None:
+    """They would take sixteen times as long through them."""
+    batches = stream(bundle, batch_size=4, shuffle=True, workers=8)
+    list(batches)
+    assert batches._batches._loader is None
+    assert not multiprocessing.active_children()
+
+
+def test_more_shards_than_a_process_may_open_files(tmp_path: Path) -> None:
+    count = 300
+    image_bundle(tmp_path / "b", *random_images(count, (5, 4, 1)), samples_per_shard=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/dev/fd"))
+    batches = stream(tmp_path / "b", batch_size=50, shuffle=True)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, hard))
+    try:
+        kept = [batch["image"] for batch in batches]
+        assert sum(len(images) for images in kept) == count
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_more_shards_than_may_be_mapped_at_a_time(
+    bundle: Path,
+    images: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mapped, "_MOST", 2)
+    for batch in stream(bundle, batch_size=2, shuffle=True):
+        pixels = batch["image"].permute(0, 2, 3, 1).numpy()
+        assert np.array_equal(pixels, images[0][batch["row"].numpy()])
+
+
+def encoded(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    """The images as PNG files, which have to be decoded."""
+    files = [cv2.imencode(".png", image[..., ::-1])[1].tobytes() for image in images]
+    keys = [f"{i:08d}" for i in range(len(files))]
+    write_bundle(folder, keys, {"png": files}, {"label": labels}, samples_per_shard=6)
+
+
+@pytest.mark.parametrize("free", [1 << 40, 1 << 10])
+def test_where_shared_memory_is_small_threads_decode(
+    tmp_path: Path,
+    images: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    free: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded(tmp_path / "b", *images)
+    monkeypatch.setattr(loading, "free_shared_memory", lambda: free)
+    batches = stream(tmp_path / "b", batch_size=4, shuffle=True, workers=2)
+    for _ in range(2):
+        for batch in batches:
+            pixels = batch["image"].permute(0, 2, 3, 1).numpy()
+            assert np.array_equal(pixels, images[0][batch["row"].numpy()])
+    assert (batches._batches._loader is None) == (free < 1 << 20)
+    assert batches._batches.reader.threads == (2 if free < 1 << 20 else 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_give_the_same_batches(
+    tmp_path: Path, images: tuple[NDArray[np.uint8], NDArray[np.int64]], workers: int
+) -> None:
+    encoded(tmp_path / "b", *images)
+    here = stream(tmp_path / "b", batch_size=4, shuffle=BLOCKS)
+    there = stream(tmp_path / "b", batch_size=4, shuffle=BLOCKS, workers=workers)
+    for _ in range(2):
+        for one, other in zip(here, there, strict=True):
+            assert torch.equal(one["row"], other["row"])
+            assert torch.equal(one["image"], other["image"])
+            assert here.state_dict() == there.state_dict()

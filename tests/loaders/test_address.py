@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from quire.artifacts.errors import BundleError
+from quire.loaders.order import Shuffle
 from quire.loaders.stream import stream
 from tests.bundles import image_bundle, random_images
 
@@ -122,11 +124,32 @@ def test_an_epoch_gives_each_sample_once_and_each_rank_as_many_batches(
     assert len({len(epoch) for epoch in epochs}) == 1
 
 
-def test_a_reader_fetches_the_shards_of_its_own_run_alone(server: Server) -> None:
-    batches = stream(server.address, batch_size=4, rank=0, world_size=2)
+@pytest.mark.parametrize("shuffle", [False, True, "full", Shuffle(block=512, window=4096)])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_the_run_from_an_address_is_the_run_from_the_folder(
+    server: Server, shuffle: Any, world_size: int
+) -> None:
+    """The same batches, and the state of one goes on in the other."""
+    for rank in range(world_size):
+        options: dict[str, Any] = {"batch_size": 2, "shuffle": shuffle, "seed": 3}
+        options |= {"rank": rank, "world_size": world_size}
+        here, there = (stream(place, **options) for place in (server.folder, server.address))
+        pairs = [*zip(here, there, strict=True)]
+        for one, other in pairs:
+            assert torch.equal(one["row"], other["row"])
+            assert torch.equal(one["image"], other["image"])
+        first = iter(there)
+        next(first)
+        here.load_state_dict(there.state_dict())
+        assert rows(first) == rows(here)
+
+
+def test_a_bundle_is_fetched_once_for_all_epochs(server: Server) -> None:
+    batches = stream(server.address, batch_size=4, shuffle=True)
     server.asked.clear()
-    list(batches)
-    assert server.asked == ["test-000000.tar", "test-000001.tar"]
+    for _ in range(3):
+        assert sorted(rows(batches)) == list(range(N))
+    assert sorted(server.asked) == [f"test-{i:06d}.tar" for i in range(4)]
 
 
 @pytest.mark.parametrize(

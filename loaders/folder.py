@@ -1,0 +1,157 @@
+"""The shards of a bundle in a folder."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from quire.artifacts.bundle import (
+    Bundle,
+    check_digest,
+    check_listing,
+    check_records,
+    check_size,
+    open_bundle,
+)
+from quire.artifacts.errors import BundleError
+from quire.artifacts.processors import memory
+from quire.artifacts.verify import shard_problem
+from quire.loaders.held import Bytes, Held, Start
+from quire.loaders.mapped import Mapped, expect_random, in_memory, map_file
+from quire.loaders.order import Rows, extents
+from quire.loaders.reads import Read
+from quire.loaders.windows import PAGE, Windows
+
+_LOOKS = 64  # samples that stand for all of them
+_READS = 8  # at a time
+_CACHED = 0.75  # of memory: a bundle that takes more is not worth caching
+_SMALL = 1 << 16  # bytes of a sample: the system reads twice as many around a page that it lacks
+
+
+class Folder:
+    """Shards in a folder, checked when they are first needed.
+
+    What is in the page cache is read where it lies, by mapping the shards. What is not is read in
+    windows: a page fault would read 128 KB for a sample of 5, or a page at a time.
+    """
+
+    def __init__(self, bundle: Bundle, *, verify: bool, in_order: bool) -> None:
+        """`in_order`: samples are read as they follow one another, which the system sees itself."""
+        self.bundle = bundle
+        self.index = bundle.index
+        self.verify = verify
+        self.in_order = in_order
+        sizes = sum(shard.bytes for shard in bundle.manifest.shards)
+        self.small = sizes < _SMALL * len(bundle.index)
+        self.direct = sizes > _CACHED * memory()
+        self._start()
+
+    def _start(self) -> None:
+        self._mapped = Mapped(self.index, self._map)
+        self._windows: Windows | None = None  # of an epoch that does not lie in memory
+        self._checked: set[int] = set()
+        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker process."""
+        return {name: value for name, value in self.__dict__.items() if name[0] != "_"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def held(self, rows: Rows) -> Held:
+        """See `quire.loaders.held.Shards`."""
+        return (self._windows or self._mapped).held(rows)
+
+    def expect(self, rows: Rows) -> Callable[[Rows], Sequence[Start]] | None:
+        """See `quire.loaders.held.Shards`."""
+        if self._windows is not None:
+            self._windows.clear()
+        if self.in_order or self._is_in_memory(rows):
+            self._windows = None
+            return None
+        if self._windows is None:
+            self._windows = Windows(
+                self.index, self.bundle.manifest.shards, self._fill, threads=_READS
+            )
+        return self._windows.plan
+
+    def _is_in_memory(self, rows: Rows) -> bool:
+        """Whether samples are in the page cache, as far as a few of them tell."""
+        some = rows[:: max(1, len(rows) // _LOOKS)]
+        shards = self.index.shard[some].tolist()
+        _, ends = extents(self.index, some)
+        return all(
+            in_memory(self._mapped[shard], end - 1)
+            for shard, end in zip(shards, ends.tolist(), strict=True)
+        )
+
+    def _map(self, number: int) -> Bytes:
+        tar = map_file(self._shard(number))
+        if self.small and not self.in_order:
+            expect_random(tar)
+        return tar
+
+    def _fill(self, read: Read, slot: Bytes) -> None:
+        """See `quire.loaders.windows.Fill`."""
+        path = self._shard(read.shard)
+        try:
+            try:
+                done = _read(path, read, slot, direct=self.direct)
+            except OSError:  # not every file system can read past the page cache
+                done = _read(path, read, slot, direct=False)
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read ({error})") from error
+        if not done:
+            raise BundleError(f"{path} ends early")
+
+    def _shard(self, number: int) -> Path:
+        """The file of a shard, once it is known to be the one that the manifest names."""
+        shard = self.bundle.manifest.shards[number]
+        path = self.bundle.path(shard.name)
+        with self._lock:
+            if number not in self._checked:
+                check_size(self.bundle.folder, shard.name, shard.bytes)
+                if self.verify:
+                    check_digest(self.bundle.folder, shard)
+                    first = int(np.searchsorted(self.index.shard, number))
+                    rows = slice(first, first + shard.samples)
+                    if problem := shard_problem(path, shard, self.index, rows):
+                        raise BundleError(f"{path}: {problem}")
+                self._checked.add(number)
+        return path
+
+
+def open_folder(folder: Path, *, verify: bool) -> Bundle:
+    """An opened bundle, in whose folder nothing is but its files; their digests only on demand.
+
+    Raises:
+        BundleError: it is incomplete, damaged or hostile.
+    """
+    bundle = open_bundle(folder)
+    check_listing(folder, bundle.manifest)
+    if verify:
+        check_records(folder, bundle.manifest)
+    return bundle
+
+
+def _read(path: Path, read: Read, slot: Bytes, *, direct: bool) -> bool:
+    """See `quire.loaders.windows.Fill`; False if the file ends early.
+
+    Raises:
+        OSError: the file cannot be read, or not past the page cache.
+    """
+    file = os.open(path, os.O_RDONLY | (getattr(os, "O_DIRECT", 0) if direct else 0))
+    try:
+        place = read.start - read.start % PAGE
+        while place < read.stop:
+            if not (count := os.preadv(file, [slot.data], place)):
+                return False
+            slot, place = slot[count:], place + count
+        return True
+    finally:
+        os.close(file)

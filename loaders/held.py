@@ -1,0 +1,51 @@
+"""Samples in memory, and who puts them there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quire.artifacts.index import Index
+from quire.loaders.order import Rows
+
+Bytes: TypeAlias = NDArray[np.uint8]
+Start: TypeAlias = Callable[[], object]  # begins a read, and does not wait for it
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Where some samples lie, for as long as this is kept. For each of B samples:"""
+
+    arrays: Mapping[int, Bytes]
+    """What they lie in, by number."""
+    which: NDArray[np.integer]
+    """(B,) the array that a sample lies in."""
+    begins: NDArray[np.int64]
+    """(B,) or (1,) where in the array its shard begins, or would: no more need be there than the
+    samples."""
+    addresses: NDArray[np.int64]
+    """(B,) the same in the memory of the process."""
+
+
+class Shards(Protocol):
+    """Where a bundle's samples are read from. It travels to worker processes."""
+
+    @property
+    def index(self) -> Index:
+        """Of the bundle."""
+
+    def held(self, rows: Rows) -> Held:
+        """Some samples in memory, once they are there. (B,) rows -> ...
+
+        Raises:
+            BundleError: a shard is missing, truncated or (where that is checked) damaged.
+        """
+
+    def expect(self, rows: Rows) -> Callable[[Rows], Sequence[Start]] | None:
+        """A new epoch begins, of these rows: how the reads of a part of it are begun.
+
+        The part has to be read in full, or the epoch given up. None: nothing need be asked for,
+        since all is at hand, or whoever reads sees what comes next.
+        """

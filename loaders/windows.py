@@ -1,0 +1,169 @@
+"""Windows: the samples that are needed soon, in memory of their own."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quire.artifacts.errors import BundleError
+from quire.artifacts.index import Index
+from quire.artifacts.shards import Shard
+from quire.loaders.held import Bytes, Held, Start
+from quire.loaders.memory import Memory
+from quire.loaders.order import Rows, extents
+from quire.loaders.reads import Read, reads_of
+
+_TASK = 1 << 18  # bytes
+PAGE = 4096  # bytes by which memory and places in files are aligned, for reads past the cache
+# Makes a read. It gets whole pages, and puts the first byte at the place in its page that it has
+# in the file; what the pages hold beside the read does not matter.
+Fill: TypeAlias = Callable[[Read, Bytes], None]
+
+
+class Windows:
+    """Samples of which only those that are needed soon are in memory.
+
+    A window is planned at once, and its reads are made by threads, each when it is begun. Its
+    memory is let go of when all of its samples were used, and then used again.
+    """
+
+    def __init__(self, index: Index, shards: Sequence[Shard], fill: Fill, *, threads: int) -> None:
+        """`fill` is called by several threads at a time, and may raise a BundleError."""
+        self.index = index
+        self.fill = fill
+        sizes = np.array([shard.bytes for shard in shards], np.int64)
+        self.firsts = sizes.cumsum() - sizes  # where shards begin when they are laid end to end
+        self.pool = ThreadPoolExecutor(threads)
+        self.memory = Memory(spare=1)
+        self.open: list[_Window] = []
+        self.lock = threading.Lock()
+
+    def clear(self) -> None:
+        """Give up what was planned; what is in use stays for as long as it is."""
+        with self.lock:
+            for window in self.open:
+                window.given_up = True
+            self.open = []
+
+    def plan(self, rows: Rows) -> Sequence[Start]:
+        """A window of these samples: how its reads are begun, in the order of the shards."""
+        window = _Window(rows, reads_of(self.index, rows), self.firsts, self.memory)
+        with self.lock:
+            self.open = [*self.open, window]
+        return [partial(self._begin, window, task) for task in range(len(window.futures))]
+
+    def held(self, rows: Rows) -> Held:
+        """See `quire.loaders.held.Shards`; what is in no window is read now."""
+        shards = self.index.shard.take(rows)
+        starts, _ = extents(self.index, rows)
+        firsts = self.firsts.take(shards)
+        positions = firsts + starts
+        arrays: dict[int, Bytes] = {}
+        which = np.full(len(rows), -1)
+        begins = np.zeros(len(rows), np.int64)
+        addresses = np.zeros(len(rows), np.int64)
+        for window in self._with(rows):
+            inside = window.has(rows) & (which < 0)
+            if not inside.any():
+                continue
+            numbers = window.find(positions[inside])
+            window.wait(numbers)
+            begins[inside] = firsts[inside] + (window.places - window.starts).take(numbers)
+            addresses[inside] = window.memory.ctypes.data + begins[inside]
+            which[inside] = len(arrays)
+            arrays[len(arrays)] = window.memory
+            self._used(window, len(numbers))
+        return Held(arrays, which, begins, addresses)
+
+    def _with(self, rows: Rows) -> Sequence["_Window"]:
+        """The windows that are open, with one more where they do not have all rows."""
+        windows = self.open
+        lacking = np.ones(len(rows), np.bool_)
+        for window in windows:
+            lacking &= ~window.has(rows)
+        if not lacking.any():
+            return windows
+        others = rows[lacking]
+        more = _Window(others, reads_of(self.index, others), self.firsts, self.memory)
+        for task in range(len(more.futures)):
+            self._begin(more, task)
+        return [*windows, more]
+
+    def _begin(self, window: "_Window", task: int) -> None:
+        if window.futures[task] is None:
+            window.futures[task] = self.pool.submit(self._make, window, task)
+
+    def _make(self, window: "_Window", task: int) -> None:
+        for number in window.reads_of(task):
+            if window.given_up or not threading.main_thread().is_alive():
+                raise BundleError("another epoch began")  # nobody waits for this one any more
+            self.fill(window.reads[number], window.slot(number))
+
+    def _used(self, window: "_Window", count: int) -> None:
+        with self.lock:
+            window.left -= count
+            if window.left <= 0:
+                self.open = [other for other in self.open if other is not window]
+
+
+class _Window:
+    """The reads of some samples, and memory for them."""
+
+    def __init__(
+        self, rows: Rows, reads: Sequence[Read], firsts: NDArray[np.int64], memory: Memory
+    ) -> None:
+        self.rows = np.sort(rows)
+        table = np.array([(read.shard, read.start, read.stop) for read in reads], np.int64)
+        shards, starts, stops = table.reshape(-1, 3).T
+        self.reads = reads
+        self.starts, self.stops = firsts[shards] + starts, firsts[shards] + stops
+        before = starts % PAGE  # what a slot has before the read's first byte
+        slots = -(-(before + stops - starts) // PAGE) * PAGE
+        size = int(slots.sum())
+        self.memory = memory.empty((size + PAGE,))
+        self.slots = slots.cumsum() - slots + -self.memory.ctypes.data % PAGE  # in the memory
+        self.places = self.slots + before
+        self.lengths = slots
+        # Small reads are made together, each task of them by one thread.
+        self.tasks = np.unique(self.slots // _TASK, return_inverse=True)[1]
+        count = int(self.tasks.max(initial=-1)) + 1
+        self.futures: list[Future[None] | None] = [None] * count
+        self.done = np.zeros(count, np.bool_)
+        self.left = len(rows)  # that were not used
+        self.given_up = False
+
+    def slot(self, number: int) -> Bytes:
+        """The memory of a read."""
+        start = int(self.slots[number])
+        return self.memory[start : start + int(self.lengths[number])]
+
+    def has(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which of some rows are its own; between these it may have others. (B,) -> (B,)."""
+        place = np.searchsorted(self.rows, rows).clip(max=len(self.rows) - 1)
+        own: NDArray[np.bool_] = self.rows.take(place) == rows
+        return own
+
+    def find(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The read of each position. (B,) positions in the shards, laid end to end -> (B,)."""
+        return np.searchsorted(self.starts, positions, "right") - 1
+
+    def wait(self, numbers: NDArray[np.int64]) -> None:
+        """Wait for reads, which were begun.
+
+        Raises:
+            BundleError: one could not be made.
+        """
+        tasks = self.tasks.take(numbers)
+        for task in np.unique(tasks[~self.done.take(tasks)]).tolist():
+            future = self.futures[task]
+            assert future is not None
+            future.result()
+            self.done[task] = True
+
+    def reads_of(self, task: int) -> range:
+        """The numbers of the reads of a task."""
+        return range(*np.searchsorted(self.tasks, [task, task + 1]).tolist())
