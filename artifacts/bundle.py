@@ -54,7 +54,7 @@ def open_bundle(folder: Path) -> Bundle:
     for file in manifest.files.values():
         check_size(folder, file.name, file.bytes)
     check_digest(folder, manifest.files[INDEX])
-    return Bundle(folder, manifest, read_index(folder / INDEX, manifest.shards))
+    return Bundle(folder, manifest, read_index(folder / INDEX, manifest))
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -6,6 +6,9 @@ shards                  names of the shards
 members/<ext>/offset    (N,) int64, where the member's bytes begin in its shard
 members/<ext>/length    (N,) int64, how many there are
 columns/<name>          (N,) label, and whatever else the recipe says of a sample
+pieces/shard            (P,) int32, the shard of each piece; see `quire.artifacts.pieces`
+pieces/end              (P,) int64, where it ends; it begins where the one before it does
+pieces/sha256           (P, 32) uint8, its digest
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +22,9 @@ from numpy.typing import NDArray
 
 from quire.artifacts import tables
 from quire.artifacts.errors import BundleError
+from quire.artifacts.manifest import Manifest
 from quire.artifacts.members import check_extension
+from quire.artifacts.pieces import Pieces
 from quire.artifacts.shards import BLOCK, Rows, Shard, concatenate
 
 
@@ -29,13 +34,28 @@ class Index:
 
     shard: NDArray[np.int32]
     rows: Rows
+    pieces: "ShardPieces | None" = None
+    """None: the bundle is of format 1, which had none."""
 
     def __len__(self) -> int:
         return len(self.shard)
 
 
-def write_index(path: Path, shards: Sequence[Shard], rows: Sequence[Rows]) -> Index:
-    """Write the rows of all shards, in the order of the shards.
+@dataclass(frozen=True, slots=True)
+class ShardPieces:
+    """The pieces of all shards, in their order; all arrays are (P,)."""
+
+    shard: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    digests: NDArray[np.uint8]
+    """(P, 32) sha256."""
+
+
+def write_index(
+    path: Path, shards: Sequence[Shard], rows: Sequence[Rows], pieces: Sequence[Pieces]
+) -> Index:
+    """Write the rows and pieces of all shards, in the order of the shards.
 
     Raises:
         BundleError: two samples have one key; WebDataset would merge them.
@@ -56,15 +76,23 @@ def write_index(path: Path, shards: Sequence[Shard], rows: Sequence[Rows]) -> In
             tables.put(group, "length", joined.lengths[extension], unit="bytes")
         for name, column in sorted(joined.columns.items()):
             tables.put(file.require_group("columns"), name, column)
+        numbers = np.repeat(np.arange(len(shards), dtype=np.int32), [len(p.ends) for p in pieces])
+        ends = [np.empty(0, np.int64), *(one.ends for one in pieces)]
+        digests = [np.empty((0, 32), np.uint8), *(one.digests for one in pieces)]
+        group = file.create_group("pieces")
+        tables.put(group, "shard", numbers)
+        tables.put(group, "end", np.concatenate(ends), unit="bytes into the shard")
+        tables.put(group, "sha256", np.concatenate(digests))
     return index
 
 
-def read_index(path: Path, shards: Sequence[Shard]) -> Index:
+def read_index(path: Path, manifest: Manifest) -> Index:
     """Read the index of a bundle and hold it against the shards that the manifest names.
 
     Raises:
         BundleError: it does not fit them, or points outside a shard.
     """
+    shards = manifest.shards
     counts = [shard.samples for shard in shards]
     with tables.open_table(path) as file:
         number = np.repeat(np.arange(len(shards), dtype=np.int32), counts)
@@ -74,6 +102,7 @@ def read_index(path: Path, shards: Sequence[Shard]) -> Index:
         if names.tolist() != [shard.name.encode() for shard in shards]:
             raise BundleError(f"{path.name} names other shards than the manifest")
         rows = _read_rows(file, len(number))
+        pieces = _read_pieces(file, shards) if manifest.format > 1 else None
     sizes = np.array([shard.bytes for shard in shards], np.int64)[number]
     for extension, offsets in rows.offsets.items():
         lengths = rows.lengths[extension]
@@ -81,7 +110,28 @@ def read_index(path: Path, shards: Sequence[Shard]) -> Index:
             (offsets < BLOCK) | (lengths < 0) | (lengths > sizes) | (offsets > sizes - lengths)
         ):
             raise BundleError(f"{path.name} points outside a shard ({extension})")
-    return Index(number, rows)
+    return Index(number, rows, pieces)
+
+
+def _read_pieces(file: h5py.File, shards: Sequence[Shard]) -> ShardPieces:
+    """The pieces, if each shard is cut into some from its first byte to its last."""
+    group = tables.group_of(file, "pieces")
+    shard = tables.get(group, "shard")
+    if shard.ndim != 1:
+        raise BundleError(f"{Path(file.filename).name}:/pieces/shard has shape {shard.shape}")
+    ends = tables.get(group, "end", shape=shard.shape)
+    digests = tables.get(group, "sha256", shape=(len(shard), 32))
+    last = np.flatnonzero(np.diff(shard, append=-1))  # of each shard
+    starts = np.append(0, ends)[:-1]
+    starts[last[:-1] + 1] = 0
+    if (
+        (shard.dtype.str, ends.dtype.str, digests.dtype.str) == ("<i4", "<i8", "|u1")
+        and shard[last].tolist() == [*range(len(shards))]
+        and ends[last].tolist() == [one.bytes for one in shards]
+        and (starts < ends).all()
+    ):
+        return ShardPieces(shard, starts, ends, digests)
+    raise BundleError(f"{Path(file.filename).name} does not cut the shards into pieces")
 
 
 def _read_rows(file: h5py.File, count: int) -> Rows:

@@ -13,7 +13,7 @@ from typing import Any
 from quire.artifacts.errors import BundleError
 from quire.artifacts.shards import BLOCK, Shard
 
-FORMAT = 1
+FORMAT = 2  # 1 had no digests of pieces
 MANIFEST = "manifest.json"
 INDEX = "index.h5"
 CARD = "README.md"
@@ -76,6 +76,7 @@ class Manifest:
     tables: tuple[File, ...]  # the index among them
     card: File
     left_out: tuple[LeftOut, ...] = ()
+    format: int = FORMAT
 
     @property
     def samples(self) -> int:
@@ -90,7 +91,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The same manifest always gives the same text."""
-        record = {"format": FORMAT, **asdict(self)}
+        record = asdict(self)
         record |= record.pop("identity")
         return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
@@ -103,7 +104,8 @@ class Manifest:
         """
         try:
             record = json.loads(text)
-            if (found := record.pop("format")) != FORMAT:
+            found = record["format"]
+            if type(found) is not int or not 1 <= found <= FORMAT:
                 raise BundleError(f"the bundle's format is {found!r}; this reader knows {FORMAT}")
             manifest = cls(
                 identity=Identity(**{part: record.pop(part) for part in Identity.__slots__}),

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from quire.artifacts.errors import BundleError
 from quire.artifacts.members import check_extension, check_key
+from quire.artifacts.pieces import Cutter, Pieces
 
 BLOCK = 512  # bytes: a tar is a sequence of blocks
 TRAILER = bytes(2 * BLOCK)
+_NOTHING = np.empty(0, np.int64)
 _NAME = 100  # bytes that a USTAR header has for the name
 _MAX_SIZE = 8**11 - 1  # what eleven octal digits can say
 
@@ -114,7 +116,9 @@ def member_names(keys: Sequence[str] | NDArray[np.bytes_], extension: str) -> ND
     return names
 
 
-def write_shard(file: IO[bytes], name: str, blocks: Iterable[Samples]) -> tuple[Shard, Rows]:
+def write_shard(
+    file: IO[bytes], name: str, blocks: Iterable[Samples]
+) -> tuple[Shard, Rows, Pieces]:
     """Write samples as one tar, in the order given, each one's members in the order of their
     extensions.
 
@@ -122,18 +126,28 @@ def write_shard(file: IO[bytes], name: str, blocks: Iterable[Samples]) -> tuple[
         BundleError: a key or an extension that no bundle may have; blocks with different members.
     """
     digest = hashlib.sha256()
+    cutter = Cutter()
     position = 0
     rows: list[Rows] = []
     for samples in blocks:
         data, block_rows = _block(samples, position)
         file.write(data)
         digest.update(data)
+        cutter.write(data, sample_starts(block_rows))
         position += len(data)
         rows.append(block_rows)
     file.write(TRAILER)
     digest.update(TRAILER)
+    cutter.write(memoryview(TRAILER), _NOTHING)
     joined = concatenate(rows)
-    return Shard(name, len(joined), position + len(TRAILER), digest.hexdigest()), joined
+    shard = Shard(name, len(joined), position + len(TRAILER), digest.hexdigest())
+    return shard, joined, cutter.pieces()
+
+
+def sample_starts(rows: Rows) -> NDArray[np.int64]:
+    """Where each sample begins in its shard, with the header of its first file. -> (N,)."""
+    starts: NDArray[np.int64] = np.min([*rows.offsets.values()], axis=0) - BLOCK
+    return starts
 
 
 def _block(samples: Samples, position: int) -> tuple[memoryview, Rows]:

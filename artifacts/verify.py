@@ -1,7 +1,8 @@
 """Check a bundle against its own records: every byte by digest, every tar header by the index."""
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 
 from quire.artifacts.digest import sha256
 from quire.artifacts.errors import BundleError
-from quire.artifacts.index import Index, read_index
+from quire.artifacts.index import Index, ShardPieces, read_index
 from quire.artifacts.manifest import INDEX, MANIFEST, MAX_BYTES, SUMS, Manifest, parse_sums, sums
 from quire.artifacts.shards import BLOCK, TRAILER, Shard, headers, member_names, padded
+
+_NAMED = 3  # damaged pieces of a shard, at most
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,12 +45,21 @@ def verify(folder: Path, *, report: Report | None = None) -> tuple[Problem, ...]
     manifest, known, found = _records(plain)
     problems += found
     digests = _digests(plain, known, report)
-    problems += _compare(set(names), known, digests)
+    compared = list(_compare(set(names), known, digests))
     if manifest is not None:
-        problems += (crossed := list(_cross_check(plain, manifest, digests)))
-        if not crossed:  # counts are worth believing only where the sizes are as the manifest says
-            problems += _structure(folder, manifest, {problem.file for problem in problems})
-    return tuple(sorted(set(problems)))
+        crossed = list(_cross_check(plain, manifest, digests))
+        damaged = {problem.file for problem in (*problems, *compared, *crossed)}
+        if not crossed and not damaged & {INDEX, MANIFEST}:
+            # counts are worth believing only where the sizes are as the manifest says
+            try:
+                index = read_index(folder / INDEX, manifest)
+            except BundleError as error:
+                problems.append(Problem(INDEX, str(error)))
+            else:
+                compared = [_located(folder, problem, manifest, index) for problem in compared]
+                problems += _structure(folder, manifest, index, damaged)
+        problems += crossed
+    return tuple(sorted({*problems, *compared}))
 
 
 def _records(
@@ -121,24 +133,56 @@ def _cross_check(
         yield Problem(SUMS, "does not say what the manifest says")
 
 
-def _structure(folder: Path, manifest: Manifest, damaged: set[str]) -> Iterator[Problem]:
-    """Tar headers against the index, for the shards whose bytes are as recorded."""
-    if damaged & {INDEX, MANIFEST}:
-        return
-    try:
-        index = read_index(folder / INDEX, manifest.shards)
-    except BundleError as error:
-        yield Problem(INDEX, str(error))
-        return
-    bounds = np.cumsum([0, *(shard.samples for shard in manifest.shards)])
-    for number, shard in enumerate(manifest.shards):
-        if shard.name not in damaged:
-            rows = slice(int(bounds[number]), int(bounds[number + 1]))
-            if reason := shard_problem(folder / shard.name, shard, index, rows):
-                yield Problem(shard.name, reason)
+def _located(folder: Path, problem: Problem, manifest: Manifest, index: Index) -> Problem:
+    """The same problem; of a shard with damaged bytes, where these are."""
+    numbers = {shard.name: number for number, shard in enumerate(manifest.shards)}
+    path = folder / problem.file
+    if problem.file not in numbers or not path.is_file() or index.pieces is None:
+        return problem
+    places = damaged_pieces(path, numbers[problem.file], index.pieces)
+    return Problem(problem.file, f"{problem.reason}; {_said(places)}") if places else problem
 
 
-def shard_problem(path: Path, shard: Shard, index: Index, rows: slice) -> str | None:
+def _said(places: Sequence[tuple[int, int]]) -> str:
+    """The first pieces by name, and how many more there are."""
+    first = ", ".join(f"bytes {start:,} to {end:,}" for start, end in places[:_NAMED])
+    more = len(places) - _NAMED
+    return f"in {first}{f' and {more} more pieces' if more > 0 else ''}"
+
+
+def damaged_pieces(path: Path, number: int, pieces: ShardPieces) -> list[tuple[int, int]]:
+    """Where in a shard bytes differ from the digests in the index: [start, end) of its pieces.
+
+    `number` is the shard's.
+    """
+    own = np.flatnonzero(pieces.shard == number)
+    tar = np.memmap(path, np.uint8, mode="r")
+    return [
+        (int(pieces.starts[piece]), int(pieces.ends[piece]))
+        for piece in own.tolist()
+        if hashlib.sha256(tar[pieces.starts[piece] : pieces.ends[piece]].data).digest()
+        != pieces.digests[piece].tobytes()
+    ]
+
+
+def _structure(
+    folder: Path, manifest: Manifest, index: Index, damaged: set[str]
+) -> Iterator[Problem]:
+    """Tar headers and pieces against the index, for the shards whose bytes are as recorded."""
+    bounds = np.cumsum([0, *(shard.samples for shard in manifest.shards)]).tolist()
+    sound = {
+        shard.name: (folder / shard.name, shard, index, number, slice(*bounds[number : number + 2]))
+        for number, shard in enumerate(manifest.shards)
+        if shard.name not in damaged
+    }
+    with ThreadPoolExecutor() as pool:
+        reasons = pool.map(lambda arguments: shard_problem(*arguments), sound.values())
+        for name, reason in zip(sound, reasons, strict=True):
+            if reason:
+                yield Problem(name, reason)
+
+
+def shard_problem(path: Path, shard: Shard, index: Index, number: int, rows: slice) -> str | None:
     """Why a shard is not the plain tar that the index describes; None when it is.
 
     Its members must follow one another without gaps, be regular files with the names of their
@@ -162,4 +206,6 @@ def shard_problem(path: Path, shard: Shard, index: Index, rows: slice) -> str | 
         found = tar[(offsets[:, column, None] - BLOCK) + np.arange(BLOCK)]
         if not np.array_equal(found, headers(names, lengths[:, column])):
             return f"its .{extension} members are not the plain files that the index describes"
+    if index.pieces is not None and (places := damaged_pieces(path, number, index.pieces)):
+        return f"the index has other digests of its pieces, {_said(places)}"
     return None

@@ -90,7 +90,7 @@ def ours(recipe: SegMix, source: Voc, task: BlendTask) -> int:
     """Make the blends of a task as a build does."""
     runs = (run.samples for run in recipe.samples(source, task) if run.samples.keys)
     with open(os.devnull, "wb") as nowhere:
-        shard, _ = write_shard(nowhere, task.name, runs)
+        shard, _, _ = write_shard(nowhere, task.name, runs)
     return shard.samples
 
 

@@ -6,9 +6,8 @@ body that ends early is tried again, and then an error that names the file, neve
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -19,7 +18,7 @@ from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index, read_index
 from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, File, Manifest
 from quire.artifacts.shards import Shard
-from quire.loaders.held import Bytes, Held, Start
+from quire.loaders.held import Bytes, Held
 from quire.loaders.mapped import Mapped, map_open
 from quire.loaders.order import Rows
 
@@ -75,7 +74,7 @@ def open_remote(address: str) -> tuple[Manifest, Index]:
             (folder / file).write_bytes(fetch(f"{address}/{file}"))
         manifest = read_manifest(folder)
         (folder / INDEX).write_bytes(fetch(f"{address}/{INDEX}", manifest.files[INDEX]))
-        return manifest, read_index(folder / INDEX, manifest.shards)
+        return manifest, read_index(folder / INDEX, manifest)
 
 
 class WholeShards:
@@ -97,16 +96,16 @@ class WholeShards:
         """See `quire.loaders.held.Shards`."""
         return self._mapped.held(rows)
 
-    def expect(self, rows: Rows) -> Callable[[Rows], Sequence[Start]] | None:
+    def expect(self, rows: Rows) -> Callable[[Rows], None] | None:
         """See `quire.loaders.held.Shards`."""
         for number, future in [*self._coming.items()]:  # what failed is tried again
             if future.done() and future.exception() is not None:
                 del self._coming[number]
-        return self._plan
+        return self._begin
 
-    def _plan(self, rows: Rows) -> Sequence[Start]:
-        numbers = np.unique(self.index.shard[rows]).tolist()
-        return [partial(self._begun, number) for number in numbers]
+    def _begin(self, rows: Rows) -> None:
+        for number in np.unique(self.index.shard[rows]).tolist():
+            self._begun(number)
 
     def _begun(self, number: int) -> "Future[Bytes]":
         if number not in self._coming:

@@ -48,8 +48,8 @@ def write_bundle(
             names.append(f"test-{number:06d}.tar")
             partials = building.partials(folder)
             with whole_file(folder / names[-1], partials=partials) as file:
-                shard, rows = write_shard(file, names[-1], [samples])
-            building.record(folder, building.Finished(shard, rows, ()))
+                finished = write_shard(file, names[-1], [samples])
+            building.record(folder, building.Finished(*finished, ()))
         manifest = building.bind(folder, IDENTITY, names, skip_bad=False)
         building.clear(folder)
     return manifest

@@ -33,6 +33,7 @@ from quire.artifacts.manifest import (
     Manifest,
     sums,
 )
+from quire.artifacts.pieces import Pieces
 from quire.artifacts.shards import Rows, Shard
 from quire.builders.engine.recipe import Part, WriteTable
 
@@ -44,10 +45,11 @@ _PART = "part/"  # before the names of its arrays in the record of a shard
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A shard that is there, its index rows, and the samples that could not be read."""
+    """A shard that is there, its index rows and pieces, and the samples that could not be read."""
 
     shard: Shard
     rows: Rows
+    pieces: Pieces
     left_out: tuple[LeftOut, ...]
 
 
@@ -106,6 +108,7 @@ def record(folder: Path, finished: Finished, part: Part | None = None) -> None:
     arrays |= {_PART + name: array for name, array in (part or {}).items()}
     for kind in ("offsets", "lengths", "columns"):
         arrays |= {f"{kind}/{name}": a for name, a in getattr(finished.rows, kind).items()}
+    arrays |= {f"pieces/{name}": a for name, a in asdict(finished.pieces).items()}
     about = {
         "shard": asdict(finished.shard),
         "left_out": [asdict(sample) for sample in finished.left_out],
@@ -126,14 +129,16 @@ def is_finished(folder: Path, shard: str) -> bool:
 def _finished(folder: Path, shard: str) -> Finished:
     with np.load(_record_path(folder, shard), allow_pickle=False) as arrays:
         about = json.loads(arrays["about"].item())
-        parts: dict[str, dict[str, Any]] = {"offsets": {}, "lengths": {}, "columns": {}}
+        kinds = ("offsets", "lengths", "columns", "pieces")
+        parts: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
         for name in arrays.files:
             part, _, column = name.partition("/")
             if part in parts:
                 parts[part][column] = arrays[name]
+        pieces = Pieces(**parts.pop("pieces"))
         rows = Rows(arrays["keys"], **parts)
     left_out = tuple(LeftOut(**sample) for sample in about["left_out"])
-    return Finished(Shard(**about["shard"]), rows, left_out)
+    return Finished(Shard(**about["shard"]), rows, pieces, left_out)
 
 
 def _parts(folder: Path, names: Sequence[str]) -> Iterator[Part]:
@@ -178,7 +183,8 @@ def bind(
     full = [f for f in finished if f.shard.samples]
     shards = [f.shard for f in full]
     work = folder / _WORK
-    index = write_index(work / INDEX, shards, [f.rows for f in full])
+    pieces = [f.pieces for f in full]
+    index = write_index(work / INDEX, shards, [f.rows for f in full], pieces)
     publish(work / INDEX, folder / INDEX)
     for name, write in (writers or {}).items():
         write_table(work / name, write, folder, names)

@@ -164,10 +164,10 @@ def derive(
     left_out: list[LeftOut] = []
     pieces: list[Part] = []
     blocks = _readable(recipe.samples(source, task), left_out, pieces, skip_bad)
-    shard, rows = write_shard(file, task.name, blocks)
+    shard, rows, digests = write_shard(file, task.name, blocks)
     names = dict.fromkeys(name for piece in pieces for name in piece)
     part = {name: np.concatenate([p[name] for p in pieces if name in p]) for name in names}
-    return building.Finished(shard, rows, tuple(left_out)), part
+    return building.Finished(shard, rows, digests, tuple(left_out)), part
 
 
 def _readable(

@@ -69,7 +69,7 @@ def test_rows_say_where_every_file_lies_and_the_shard_its_digest() -> None:
         Samples(["a", "b"], {"cls": [b"1", b"22"], "json": [b"", b"{}"]}, {"n": np.array([5, 6])}),
         Samples(["c"], {"cls": [b"333"], "json": [b"[]"]}, {"n": np.array([7])}),
     ]
-    shard, rows = write_shard(target, "x.tar", blocks)
+    shard, rows, _ = write_shard(target, "x.tar", blocks)
     data = target.getvalue()
     assert (shard.name, shard.samples, shard.bytes) == ("x.tar", 3, len(data))
     assert shard.sha256 == hashlib.sha256(data).hexdigest()
