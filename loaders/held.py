@@ -1,6 +1,6 @@
 """Samples in memory, and who puts them there."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -11,7 +11,6 @@ from quire.artifacts.index import Index
 from quire.loaders.order import Rows
 
 Bytes: TypeAlias = NDArray[np.uint8]
-Start: TypeAlias = Callable[[], object]  # begins a read, and does not wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,9 @@ class Shards(Protocol):
             BundleError: a shard is missing, truncated or (where that is checked) damaged.
         """
 
-    def expect(self, rows: Rows) -> Callable[[Rows], Sequence[Start]] | None:
-        """A new epoch begins, of these rows: how the reads of a part of it are begun.
+    def expect(self, rows: Rows) -> Callable[[Rows], None] | None:
+        """A new epoch begins, of these rows. -> what begins the reads of a window of them.
 
-        The part has to be read in full, or the epoch given up. None: nothing need be asked for,
-        since all is at hand, or whoever reads sees what comes next.
+        A window has to be used in full, or the epoch given up. None: nothing need be begun, since
+        all is at hand, or whoever reads sees what comes next.
         """

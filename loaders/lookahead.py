@@ -1,46 +1,36 @@
 """Reads that begin before they are needed."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from quire.loaders.held import Start
 from quire.loaders.order import Positions, Rows
 
 
 def ahead_of(
-    batches: Sequence[Rows],
-    windows: Sequence[Positions],
-    plan: Callable[[Rows], Sequence[Start]],
+    batches: Sequence[Rows], windows: Sequence[Positions], begin: Callable[[Rows], None]
 ) -> Iterator[Rows]:
-    """The same batches, each once reads have begun of what comes up to a window later.
+    """The same batches, while the reads of the window after theirs are under way.
 
-    The reads of the first window begin at the start, and those of every other in step with the use
-    of the one before it. So two windows are under way at a time.
+    When a window is entered, the reads of the next one begin. So there is always something to read,
+    and at most two windows are in memory.
 
     Args:
         batches: the rows of each.
         windows: of each row of each batch, the number of its window.
-        plan: how the reads of a window are begun.
+        begin: begins the reads of a window's rows, and does not wait for them.
     """
     rows, numbers = np.concatenate(batches), np.concatenate(windows)
     by_window = np.argsort(numbers, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(numbers[by_window])) + 1, len(rows)).tolist()
     groups = iter(np.split(rows[by_window], ends[:-1]))
-    starts = plan(next(groups))  # of the window that follows the current one
-    coming = deque(starts)  # of these, what has not begun
-    used, begin, end = 0, 0, 0  # of the current window
+    begin(next(groups))
+    used, end = 0, 0  # of the window that was entered last
     for batch in batches:
         used += len(batch)
-        while used > end and ends:  # the window that follows is needed now
-            while coming:
-                coming.popleft()()
-            begin, end = end, ends.pop(0)
-            group = next(groups, None)
-            starts = [] if group is None else plan(group)
-            coming = deque(starts)
-        due = len(starts) * (used - begin) // max(1, end - begin)
-        while coming and len(starts) - len(coming) < due:
-            coming.popleft()()
+        while used > end and ends:
+            end = ends.pop(0)
+            following = next(groups, None)
+            if following is not None:
+                begin(following)
         yield batch

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
 from quire.artifacts.shards import Shard
-from quire.loaders.held import Bytes, Held, Start
+from quire.loaders.held import Bytes, Held
 from quire.loaders.memory import Memory
 from quire.loaders.order import Rows, extents
 from quire.loaders.reads import Read, reads_of
@@ -27,8 +26,8 @@ Fill: TypeAlias = Callable[[Read, Bytes], None]
 class Windows:
     """Samples of which only those that are needed soon are in memory.
 
-    A window is planned at once, and its reads are made by threads, each when it is begun. Its
-    memory is let go of when all of its samples were used, and then used again.
+    Threads read a window. Its memory is let go of when all of its samples were used, and then
+    used again.
     """
 
     def __init__(self, index: Index, shards: Sequence[Shard], fill: Fill, *, threads: int) -> None:
@@ -49,12 +48,12 @@ class Windows:
                 window.given_up = True
             self.open = []
 
-    def plan(self, rows: Rows) -> Sequence[Start]:
-        """A window of these samples: how its reads are begun, in the order of the shards."""
+    def begin(self, rows: Rows) -> None:
+        """Have a window of these samples read, and do not wait for it."""
         window = _Window(rows, reads_of(self.index, rows), self.firsts, self.memory)
         with self.lock:
             self.open = [*self.open, window]
-        return [partial(self._begin, window, task) for task in range(len(window.futures))]
+        self._begin(window)
 
     def held(self, rows: Rows) -> Held:
         """See `quire.loaders.held.Shards`; what is in no window is read now."""
@@ -89,13 +88,12 @@ class Windows:
             return windows
         others = rows[lacking]
         more = _Window(others, reads_of(self.index, others), self.firsts, self.memory)
-        for task in range(len(more.futures)):
-            self._begin(more, task)
+        self._begin(more)
         return [*windows, more]
 
-    def _begin(self, window: "_Window", task: int) -> None:
-        if window.futures[task] is None:
-            window.futures[task] = self.pool.submit(self._make, window, task)
+    def _begin(self, window: "_Window") -> None:
+        tasks = range(len(window.done))
+        window.futures = [self.pool.submit(self._make, window, task) for task in tasks]
 
     def _make(self, window: "_Window", task: int) -> None:
         for number in window.reads_of(task):
@@ -130,9 +128,8 @@ class _Window:
         self.lengths = slots
         # Small reads are made together, each task of them by one thread.
         self.tasks = np.unique(self.slots // _TASK, return_inverse=True)[1]
-        count = int(self.tasks.max(initial=-1)) + 1
-        self.futures: list[Future[None] | None] = [None] * count
-        self.done = np.zeros(count, np.bool_)
+        self.done = np.zeros(int(self.tasks.max(initial=-1)) + 1, np.bool_)
+        self.futures: Sequence[Future[None]] = ()  # of the tasks
         self.left = len(rows)  # that were not used
         self.given_up = False
 
@@ -152,16 +149,14 @@ class _Window:
         return np.searchsorted(self.starts, positions, "right") - 1
 
     def wait(self, numbers: NDArray[np.int64]) -> None:
-        """Wait for reads, which were begun.
+        """Wait for reads.
 
         Raises:
             BundleError: one could not be made.
         """
         tasks = self.tasks.take(numbers)
         for task in np.unique(tasks[~self.done.take(tasks)]).tolist():
-            future = self.futures[task]
-            assert future is not None
-            future.result()
+            self.futures[task].result()
             self.done[task] = True
 
     def reads_of(self, task: int) -> range:
