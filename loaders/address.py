@@ -1,125 +1,143 @@
-"""Bundles at an address (http, https, or whatever fsspec knows).
-
-Whatever is fetched is held against the manifest before it is used. So a connection that drops or a
-body that ends early is tried again, and then an error that names the file, never a shorter epoch.
-"""
+"""Addresses of bundles: http, https, and whatever fsspec knows."""
 
 import hashlib
-import tempfile
+import re
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 import fsspec
-import numpy as np
 
-from quire.artifacts.bundle import read_manifest
 from quire.artifacts.errors import BundleError
-from quire.artifacts.index import Index, read_index
-from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, File, Manifest
+from quire.artifacts.manifest import File
 from quire.artifacts.shards import Shard
-from quire.loaders.held import Bytes, Held
-from quire.loaders.mapped import Mapped, map_open
-from quire.loaders.order import Rows
+from quire.loaders.http_folder import HTTPFolder, Refused, WholeOnly
 
-TRIES = 3  # fetches of one file before it counts as lost
-CONNECTIONS = 8  # fetches at a time
+Got = TypeVar("Got")
+
+_TRIES = 3  # fetches of one file, or part of one, before it counts as lost
+_SAID = 120  # characters of what a client says
+_PAUSE = 0.2  # seconds before the second try, twice as many before the third
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
 
 
 def is_address(bundle: str) -> bool:
     """Whether a bundle is named by an address rather than by a folder.
 
-    >>> is_address("https://example.org/fog"), is_address("data/fog")
-    (True, False)
+    >>> is_address("HTTPS://example.org/fog"), is_address("data/fog"), is_address("~/a::b")
+    (True, False, False)
     """
-    return "://" in bundle
+    return _SCHEME.match(bundle) is not None
 
 
-def fetch(address: str, expected: Shard | File | None = None) -> bytes:
-    """The whole of a file at an address, as the manifest has it.
+class Address:
+    """Where a bundle lies that is not in a folder; by any number of threads.
 
-    Raises:
-        BundleError: three times in a row it cannot be had, or its size or digest is another.
+    Passwords, queries and signatures are in no message: see `shown`.
     """
-    try:
-        filesystem, path = fsspec.url_to_fs(address)
-    except (ImportError, ValueError) as error:
-        raise BundleError(f"{address} cannot be fetched ({error})") from error
-    for _ in range(TRIES):
-        try:
-            body: bytes = filesystem.cat_file(path)
-        except FileNotFoundError as error:
-            raise BundleError(f"{address} is missing") from error
-        except Exception as error:  # each backend has errors of its own for a lost connection
-            problem = f"cannot be fetched ({error!r})"
-            continue
-        if expected is None or hashlib.sha256(body).hexdigest() == expected.sha256:
+
+    def __init__(self, text: str) -> None:
+        """`text` may have a query that goes with every file, such as a shared-access signature."""
+        scheme, mark, rest = text.partition("://" if "::" not in text else "::")
+        text = scheme.lower() + mark + rest
+        self.shown = shown(text)
+        self.text = text.rstrip("/")
+        http_only = scheme.lower() in ("http", "https") and mark == "://"
+        self._http = HTTPFolder(text) if http_only else None
+
+    def read(self, name: str, expected: Shard | File | None = None) -> bytes:
+        """All of a file, as the manifest has it.
+
+        Raises:
+            BundleError: it cannot be had, several times in a row, or its size or digest is another.
+        """
+
+        def once() -> bytes:
+            body = self._http.read(name) if self._http else self._by_fsspec(name, None, None)
+            if expected is not None and hashlib.sha256(body).hexdigest() != expected.sha256:
+                if len(body) != expected.bytes:
+                    raise _OtherBytes(f"has {len(body)} bytes; the manifest says {expected.bytes}")
+                raise _OtherBytes("is damaged: its digest is not the manifest's")
             return body
-        if len(body) != expected.bytes:
-            problem = f"has {len(body)} bytes; the manifest says {expected.bytes}"
-        else:
-            problem = "is damaged: its digest is not the manifest's"
-    raise BundleError(f"{address} {problem}")
+
+        return self._tried(name, once)
+
+    def read_part(
+        self, name: str, start: int, into: memoryview, check: Callable[[], str | None]
+    ) -> None:
+        """As many bytes of a file from `start` on as there is space for, once they are right.
+
+        `check` says what is wrong with them, or None.
+
+        Raises:
+            BundleError: they cannot be had, several times in a row, or are not right.
+            WholeOnly: only whole files can be had.
+        """
+
+        def once() -> None:
+            if self._http:
+                self._http.read_part(name, start, into)
+            else:
+                body = self._by_fsspec(name, start, start + len(into))
+                if len(body) > len(into):
+                    raise WholeOnly
+                if len(body) < len(into):
+                    raise _OtherBytes("ends early")
+                into[:] = body
+            if problem := check():
+                raise _OtherBytes(problem)
+
+        self._tried(name, once)
+
+    def _by_fsspec(self, name: str, start: int | None, stop: int | None) -> bytes:
+        filesystem, path = fsspec.url_to_fs(f"{self.text}/{name}")
+        body: bytes = filesystem.cat_file(path, start=start, end=stop)
+        return body
+
+    def _tried(self, name: str, once: Callable[[], Got]) -> Got:
+        """What `once` gives, if need be the second or third time."""
+        place, problem = f"{self.shown}/{name}", ""
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_PAUSE * 2 ** (attempt - 1))
+            try:
+                return once()
+            except WholeOnly:
+                raise
+            except FileNotFoundError as error:
+                raise BundleError(f"{place} is missing") from error
+            except Refused as error:
+                if error.status == 404:
+                    raise BundleError(f"{place} is missing") from error
+                if not error.passes:
+                    raise BundleError(f"{place} cannot be had: {error}") from error
+                problem = f"cannot be had: {error}"
+            except (ImportError, ValueError) as error:  # nothing here knows such addresses
+                raise BundleError(f"{place} cannot be fetched ({self._said(error)})") from None
+            except _OtherBytes as error:
+                problem = str(error)
+            except Exception as error:  # each backend has errors of its own for a lost connection
+                problem = f"cannot be fetched ({self._said(error)})"
+        raise BundleError(f"{place} {problem}")
+
+    def _said(self, error: Exception) -> str:
+        """The first line of what an error says, without what nobody else may know."""
+        text = str(error).replace(self.text, self.shown) or type(error).__name__
+        parts = urlsplit(self.text)
+        for secret in (parts.query, parts.password, parts.username):
+            text = text.replace(secret, "...") if secret else text
+        return text.splitlines()[0][:_SAID]
 
 
-def open_remote(address: str) -> tuple[Manifest, Index]:
-    """The manifest and index of a bundle at an address; its shards stay where they are.
+class _OtherBytes(Exception):
+    """What came is not what the manifest says."""
 
-    Raises:
-        BundleError: there is no complete bundle, or its records are damaged.
+
+def shown(address: str) -> str:
+    """An address as anybody may see it: without user, password, query and fragment.
+
+    >>> shown("https://me:secret@example.org/fog?sig=abc")
+    'https://example.org/fog'
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for file in (MANIFEST, SUMS):
-            (folder / file).write_bytes(fetch(f"{address}/{file}"))
-        manifest = read_manifest(folder)
-        (folder / INDEX).write_bytes(fetch(f"{address}/{INDEX}", manifest.files[INDEX]))
-        return manifest, read_index(folder / INDEX, manifest)
-
-
-class WholeShards:
-    """Shards that are fetched whole when they are first needed, several at a time.
-
-    A shard is held against the manifest by size and sha256 before anything of it is read. It is
-    kept in a temporary file without a name, which is gone with the stream, or with the process.
-    """
-
-    def __init__(self, address: str, manifest: Manifest, index: Index) -> None:
-        self.address = address
-        self.manifest = manifest
-        self.index = index
-        self._mapped = Mapped(index, lambda number: self._begun(number).result())
-        self._pool = ThreadPoolExecutor(CONNECTIONS)
-        self._coming: dict[int, Future[Bytes]] = {}
-
-    def held(self, rows: Rows) -> Held:
-        """See `quire.loaders.held.Shards`."""
-        return self._mapped.held(rows)
-
-    def expect(self, rows: Rows) -> Callable[[Rows], None] | None:
-        """See `quire.loaders.held.Shards`."""
-        for number, future in [*self._coming.items()]:  # what failed is tried again
-            if future.done() and future.exception() is not None:
-                del self._coming[number]
-        return self._begin
-
-    def _begin(self, rows: Rows) -> None:
-        for number in np.unique(self.index.shard[rows]).tolist():
-            self._begun(number)
-
-    def _begun(self, number: int) -> "Future[Bytes]":
-        if number not in self._coming:
-            self._coming[number] = self._pool.submit(self._fetched, number)
-        return self._coming[number]
-
-    def _fetched(self, number: int) -> Bytes:
-        shard = self.manifest.shards[number]
-        body = fetch(f"{self.address}/{shard.name}", shard)
-        try:
-            with tempfile.TemporaryFile() as file:
-                file.write(body)
-                file.flush()
-                return map_open(file)
-        except OSError as error:
-            where = tempfile.gettempdir()
-            raise BundleError(f"{shard.name} cannot be kept in {where} ({error})") from error
+    return re.sub(r"//[^/@]*@", "//", re.split(r"[?#]", address)[0]).rstrip("/")

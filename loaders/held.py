@@ -1,6 +1,6 @@
 """Samples in memory, and who puts them there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -17,9 +17,9 @@ Bytes: TypeAlias = NDArray[np.uint8]
 class Held:
     """Where some samples lie, for as long as this is kept. For each of B samples:"""
 
-    arrays: Mapping[int, Bytes]
+    arrays: dict[int, Bytes]
     """What they lie in, by number."""
-    which: NDArray[np.integer]
+    which: NDArray[np.signedinteger]
     """(B,) the array that a sample lies in."""
     begins: NDArray[np.int64]
     """(B,) or (1,) where in the array its shard begins, or would: no more need be there than the

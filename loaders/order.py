@@ -198,6 +198,15 @@ def extents(index: Index, rows: Rows) -> tuple[Rows, Rows]:
     offsets, lengths = index.rows.offsets, index.rows.lengths
     if not offsets:
         return np.zeros_like(rows), np.zeros_like(rows)
-    starts = np.min([offsets[e][rows] for e in offsets], axis=0) - BLOCK
     ends = np.max([offsets[e][rows] + padded(lengths[e][rows]) for e in offsets], axis=0)
-    return starts, ends
+    return starts_of(index, rows), ends
+
+
+def starts_of(index: Index, rows: Rows) -> Rows:
+    """Where each sample begins in its shard, tar header included. (N,) rows -> (N,) bytes."""
+    first, *others = index.rows.offsets.values()
+    starts = first.take(rows)
+    for offsets in others:
+        np.minimum(starts, offsets.take(rows), out=starts)
+    starts -= BLOCK
+    return starts

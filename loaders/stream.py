@@ -14,12 +14,14 @@ from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import Manifest
 from quire.artifacts.processors import processors
-from quire.loaders.address import WholeShards, is_address, open_remote
+from quire.loaders.address import Address, is_address
 from quire.loaders.batches import Batches, Layout, Position
 from quire.loaders.decode import Array
 from quire.loaders.folder import Folder, open_folder
+from quire.loaders.held import Shards
 from quire.loaders.order import Order, Rows, Sequential, Shuffle, Uniform, shuffled
 from quire.loaders.reader import Batch, Reader
+from quire.loaders.remote import open_remote, remote_shards
 from quire.loaders.sampler import Ranges
 
 Value = str | int | float
@@ -166,18 +168,19 @@ def stream(
     remote = is_address(address)
     threads = decoders(threads, 0 if remote else workers)
     if remote:
-        manifest, index = open_remote(address)
+        place = Address(address)
+        manifest, index = open_remote(place)
     else:
-        opened = open_folder(Path(bundle), verify=verify)
+        opened = open_folder(Path(bundle).expanduser(), verify=verify)
         manifest, index = opened.manifest, opened.index
     _check_split(manifest, split)
     wanted = chosen(index, select, rows)
     for name in columns:
         column_of(index, name, "biuf")
     order = order_of(index, wanted, shuffle, seed)
-    shards: Folder | WholeShards
+    shards: Shards
     if remote:
-        shards = WholeShards(address, manifest, index)
+        shards = remote_shards(place, manifest, index, wanted)
         layout = replace(layout, workers=0)  # each worker process would fetch everything
     else:
         shards = Folder(opened, verify=verify, in_order=not shuffle)

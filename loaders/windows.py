@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ from quire.artifacts.index import Index
 from quire.artifacts.shards import Shard
 from quire.loaders.held import Bytes, Held
 from quire.loaders.memory import Memory
-from quire.loaders.order import Rows, extents
+from quire.loaders.order import Positions, Rows, starts_of
 from quire.loaders.reads import Read, reads_of
 
 _TASK = 1 << 18  # bytes
@@ -30,9 +31,21 @@ class Windows:
     used again.
     """
 
-    def __init__(self, index: Index, shards: Sequence[Shard], fill: Fill, *, threads: int) -> None:
-        """`fill` is called by several threads at a time, and may raise a BundleError."""
+    def __init__(
+        self,
+        index: Index,
+        shards: Sequence[Shard],
+        fill: Fill,
+        *,
+        threads: int,
+        reads: Callable[[Rows], list[Read]] | None = None,
+    ) -> None:
+        """`fill` is called by several threads at a time, and may raise a BundleError.
+
+        `reads` are those that some rows take; default: of the samples and nothing else.
+        """
         self.index = index
+        self.reads = reads or partial(reads_of, index)
         self.fill = fill
         sizes = np.array([shard.bytes for shard in shards], np.int64)
         self.firsts = sizes.cumsum() - sizes  # where shards begin when they are laid end to end
@@ -50,46 +63,46 @@ class Windows:
 
     def begin(self, rows: Rows) -> None:
         """Have a window of these samples read, and do not wait for it."""
-        window = _Window(rows, reads_of(self.index, rows), self.firsts, self.memory)
+        window = _Window(rows, self.reads(rows), self.firsts, self.memory)
         with self.lock:
             self.open = [*self.open, window]
         self._begin(window)
 
     def held(self, rows: Rows) -> Held:
         """See `quire.loaders.held.Shards`; what is in no window is read now."""
-        shards = self.index.shard.take(rows)
-        starts, _ = extents(self.index, rows)
-        firsts = self.firsts.take(shards)
-        positions = firsts + starts
-        arrays: dict[int, Bytes] = {}
-        which = np.full(len(rows), -1)
-        begins = np.zeros(len(rows), np.int64)
-        addresses = np.zeros(len(rows), np.int64)
-        for window in self._with(rows):
-            inside = window.has(rows) & (which < 0)
-            if not inside.any():
-                continue
-            numbers = window.find(positions[inside])
-            window.wait(numbers)
-            begins[inside] = firsts[inside] + (window.places - window.starts).take(numbers)
-            addresses[inside] = window.memory.ctypes.data + begins[inside]
-            which[inside] = len(arrays)
-            arrays[len(arrays)] = window.memory
-            self._used(window, len(numbers))
-        return Held(arrays, which, begins, addresses)
+        firsts = self.firsts.take(self.index.shard.take(rows))
+        positions = firsts + starts_of(self.index, rows)
+        held = Held({}, np.empty(len(rows), np.int64), firsts, np.empty(len(rows), np.int64))
+        lacking = np.arange(len(rows))
+        for window in self.open:
+            own = window.has(rows.take(lacking))
+            if own.any():
+                self._place(held, window, positions, lacking[own])
+                lacking = lacking[~own]
+            if not len(lacking):
+                break
+        else:
+            others = rows[lacking]
+            window = _Window(others, self.reads(others), self.firsts, self.memory)
+            self._begin(window)
+            self._place(held, window, positions, lacking)
+        return held
 
-    def _with(self, rows: Rows) -> Sequence["_Window"]:
-        """The windows that are open, with one more where they do not have all rows."""
-        windows = self.open
-        lacking = np.ones(len(rows), np.bool_)
-        for window in windows:
-            lacking &= ~window.has(rows)
-        if not lacking.any():
-            return windows
-        others = rows[lacking]
-        more = _Window(others, reads_of(self.index, others), self.firsts, self.memory)
-        self._begin(more)
-        return [*windows, more]
+    def _place(
+        self, held: Held, window: "_Window", positions: NDArray[np.int64], own: Positions
+    ) -> None:
+        """Wait for some of the samples, those that are a window's own, and say where they are."""
+        numbers = window.find(positions.take(own))
+        window.wait(numbers)
+        number = len(held.arrays)
+        held.arrays[number] = window.memory
+        held.which[own] = number
+        held.begins[own] += window.shifts.take(numbers)
+        held.addresses[own] = held.begins.take(own) + window.memory.ctypes.data
+        with self.lock:
+            window.left -= len(own)
+            if window.left <= 0:
+                self.open = [other for other in self.open if other is not window]
 
     def _begin(self, window: "_Window") -> None:
         tasks = range(len(window.done))
@@ -101,12 +114,6 @@ class Windows:
                 raise BundleError("another epoch began")  # nobody waits for this one any more
             self.fill(window.reads[number], window.slot(number))
 
-    def _used(self, window: "_Window", count: int) -> None:
-        with self.lock:
-            window.left -= count
-            if window.left <= 0:
-                self.open = [other for other in self.open if other is not window]
-
 
 class _Window:
     """The reads of some samples, and memory for them."""
@@ -114,7 +121,7 @@ class _Window:
     def __init__(
         self, rows: Rows, reads: Sequence[Read], firsts: NDArray[np.int64], memory: Memory
     ) -> None:
-        self.rows = np.sort(rows)
+        self.rows = np.append(np.sort(rows), np.iinfo(np.int64).max)
         table = np.array([(read.shard, read.start, read.stop) for read in reads], np.int64)
         shards, starts, stops = table.reshape(-1, 3).T
         self.reads = reads
@@ -124,7 +131,7 @@ class _Window:
         size = int(slots.sum())
         self.memory = memory.empty((size + PAGE,))
         self.slots = slots.cumsum() - slots + -self.memory.ctypes.data % PAGE  # in the memory
-        self.places = self.slots + before
+        self.shifts = self.slots + before - self.starts  # from the shards, end to end, to memory
         self.lengths = slots
         # Small reads are made together, each task of them by one thread.
         self.tasks = np.unique(self.slots // _TASK, return_inverse=True)[1]
@@ -140,8 +147,7 @@ class _Window:
 
     def has(self, rows: Rows) -> NDArray[np.bool_]:
         """Which of some rows are its own; between these it may have others. (B,) -> (B,)."""
-        place = np.searchsorted(self.rows, rows).clip(max=len(self.rows) - 1)
-        own: NDArray[np.bool_] = self.rows.take(place) == rows
+        own: NDArray[np.bool_] = self.rows.take(np.searchsorted(self.rows, rows)) == rows
         return own
 
     def find(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -29,7 +29,7 @@ from typing import Any, get_type_hints
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import RunError
 from quire.artifacts.lock import held
-from quire.loaders.address import is_address
+from quire.loaders.address import is_address, shown
 
 FORMAT = 1
 RUN, METRICS, MODEL, FAILED = "run.json", "metrics.jsonl", "model.safetensors", "failed.json"
@@ -82,8 +82,8 @@ def to_record(config: Any) -> dict[str, Any]:
 
 
 def absolute(data: str) -> str:
-    """Where data lies, wherever one asks from: an address, or an absolute path."""
-    return data if is_address(data) else str(Path(data).absolute())
+    """Where data lies, wherever one asks from: an absolute path, or an address without secrets."""
+    return shown(data) if is_address(data) else str(Path(data).absolute())
 
 
 def digest(record: Any) -> str:

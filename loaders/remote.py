@@ -1,0 +1,159 @@
+"""Bundles at an address: their records, and their shards in pieces or whole.
+
+Whatever is fetched is held against a digest before it is used. So a connection that drops or a body
+that ends early is tried again, and then an error that names the file, never a shorter epoch.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from quire.artifacts.bundle import read_manifest
+from quire.artifacts.errors import BundleError
+from quire.artifacts.index import Index, ShardPieces, read_index
+from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, Manifest
+from quire.loaders.address import Address
+from quire.loaders.held import Bytes, Held
+from quire.loaders.http_folder import WholeOnly
+from quire.loaders.mapped import Mapped, map_open
+from quire.loaders.order import Rows, Shuffle
+from quire.loaders.reads import PieceReads, Read
+from quire.loaders.windows import PAGE, Windows
+
+CONNECTIONS = 16  # parts that are fetched at a time
+_WHOLE = 8  # shards that are
+_SMALL = Shuffle.window  # bytes of shards that are fetched whole
+
+
+def open_remote(address: Address) -> tuple[Manifest, Index]:
+    """The manifest and index of a bundle at an address; its shards stay where they are.
+
+    Raises:
+        BundleError: there is no complete bundle, or its records are damaged.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file in (MANIFEST, SUMS):
+            (folder / file).write_bytes(address.read(file))
+        manifest = read_manifest(folder)
+        (folder / INDEX).write_bytes(address.read(INDEX, manifest.files[INDEX]))
+        return manifest, read_index(folder / INDEX, manifest)
+
+
+def remote_shards(
+    address: Address, manifest: Manifest, index: Index, rows: Rows
+) -> "PieceShards | WholeShards":
+    """The shards that some rows lie in: whole, where they are small or cannot be had in pieces.
+
+    Raises:
+        BundleError: the first piece cannot be had.
+    """
+    sizes = np.array([shard.bytes for shard in manifest.shards])
+    if index.pieces is not None and sizes[np.unique(index.shard[rows])].sum() > _SMALL:
+        shards = PieceShards(address, manifest, index, index.pieces)
+        try:
+            shards.held(rows[:1])
+        except WholeOnly:
+            pass
+        else:
+            return shards
+    return WholeShards(address, manifest, index)
+
+
+class PieceShards:
+    """Shards of which pieces are fetched a window ahead of their use, many at a time."""
+
+    def __init__(
+        self, address: Address, manifest: Manifest, index: Index, pieces: ShardPieces
+    ) -> None:
+        self.address = address
+        self.manifest = manifest
+        self.index = index
+        self.pieces = pieces
+        reads = PieceReads(index, pieces)
+        self._windows = Windows(
+            index, manifest.shards, self._fill, threads=CONNECTIONS, reads=reads
+        )
+        self._bounds = np.searchsorted(pieces.shard, np.arange(len(manifest.shards) + 1))
+
+    def held(self, rows: Rows) -> Held:
+        """See `quire.loaders.held.Shards`."""
+        return self._windows.held(rows)
+
+    def expect(self, rows: Rows) -> Callable[[Rows], None] | None:
+        """See `quire.loaders.held.Shards`."""
+        self._windows.clear()
+        return self._windows.begin
+
+    def _fill(self, read: Read, slot: Bytes) -> None:
+        """See `quire.loaders.windows.Fill`."""
+        own = slot[read.start % PAGE :][: read.stop - read.start]
+        name = self.manifest.shards[read.shard].name
+        self.address.read_part(name, read.start, own.data, lambda: self._problem(read, own))
+
+    def _problem(self, read: Read, body: Bytes) -> str | None:
+        """Which piece of a read differs from its digest."""
+        ends = self.pieces.ends[slice(*self._bounds[read.shard : read.shard + 2])]
+        first = int(self._bounds[read.shard] + np.searchsorted(ends, read.start, "right"))
+        start = read.start
+        for piece in range(first, len(self.pieces.ends)):
+            end = int(self.pieces.ends[piece])
+            data = body[start - read.start : end - read.start].data
+            if hashlib.sha256(data).digest() != self.pieces.digests[piece].tobytes():
+                return f"is damaged in bytes {start:,} to {end:,}: their digest is not the index's"
+            if end == read.stop:
+                break
+            start = end
+        return None
+
+
+class WholeShards:
+    """Shards that are fetched whole when they are first needed, several at a time.
+
+    They are kept in temporary files without names, which are gone with the stream, or with the
+    process.
+    """
+
+    def __init__(self, address: Address, manifest: Manifest, index: Index) -> None:
+        self.address = address
+        self.manifest = manifest
+        self.index = index
+        self._mapped = Mapped(index, lambda number: self._begun(number).result())
+        self._pool = ThreadPoolExecutor(_WHOLE)
+        self._coming: dict[int, Future[Bytes]] = {}
+
+    def held(self, rows: Rows) -> Held:
+        """See `quire.loaders.held.Shards`."""
+        return self._mapped.held(rows)
+
+    def expect(self, rows: Rows) -> Callable[[Rows], None] | None:
+        """See `quire.loaders.held.Shards`."""
+        for number, future in [*self._coming.items()]:  # what failed is tried again
+            if future.done() and future.exception() is not None:
+                del self._coming[number]
+        return self._begin
+
+    def _begin(self, rows: Rows) -> None:
+        for number in np.unique(self.index.shard[rows]).tolist():
+            self._begun(number)
+
+    def _begun(self, number: int) -> "Future[Bytes]":
+        if number not in self._coming:
+            self._coming[number] = self._pool.submit(self._fetched, number)
+        return self._coming[number]
+
+    def _fetched(self, number: int) -> Bytes:
+        shard = self.manifest.shards[number]
+        body = self.address.read(shard.name, shard)
+        try:
+            with tempfile.TemporaryFile() as file:
+                file.write(body)
+                file.flush()
+                return map_open(file)
+        except OSError as error:
+            where = tempfile.gettempdir()
+            raise BundleError(f"{shard.name} cannot be kept in {where} ({error})") from error
