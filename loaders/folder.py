@@ -145,13 +145,12 @@ def _read(path: Path, read: Read, slot: Bytes, *, direct: bool) -> bool:
     Raises:
         OSError: the file cannot be read, or not past the page cache.
     """
-    file = os.open(path, os.O_RDONLY | (getattr(os, "O_DIRECT", 0) if direct else 0))
-    try:
+    flags = os.O_RDONLY | (getattr(os, "O_DIRECT", 0) if direct else 0)
+    with open(os.open(path, flags), "rb", buffering=0) as file:
         place = read.start - read.start % PAGE
+        file.seek(place)
         while place < read.stop:
-            if not (count := os.preadv(file, [slot.data], place)):
+            if not (count := file.readinto(slot.data)):
                 return False
             slot, place = slot[count:], place + count
         return True
-    finally:
-        os.close(file)

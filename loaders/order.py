@@ -114,7 +114,7 @@ class Blocks:
     def __init__(self, index: Index, rows: Rows, shuffle: Shuffle, seed: int) -> None:
         """`rows` may have any order; the blocks are those of the sorted rows."""
         self.name = f"shuffled in blocks of {shuffle.block} and windows of {shuffle.window} bytes"
-        self.rows, self.seed = np.sort(rows), seed
+        self.rows, self.seed, self.window = np.sort(rows), seed, shuffle.window
         starts, ends = extents(index, self.rows)
         places = np.stack([index.shard[self.rows].astype(np.int64), starts // shuffle.block])
         first = np.flatnonzero(np.diff(places, prepend=-1).any(axis=0))

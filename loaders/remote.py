@@ -24,7 +24,7 @@ from quire.loaders.order import Rows, Shuffle
 from quire.loaders.reads import PieceReads, Read
 from quire.loaders.windows import PAGE, Windows
 
-CONNECTIONS = 16  # parts that are fetched at a time
+CONNECTIONS = 32  # parts that are fetched at a time
 _WHOLE = 8  # shards that are
 _SMALL = Shuffle.window  # bytes of shards that are fetched whole
 

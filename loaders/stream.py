@@ -13,18 +13,19 @@ import torch
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import Manifest
-from quire.artifacts.processors import processors
+from quire.artifacts.processors import memory, processors
 from quire.loaders.address import Address, is_address
 from quire.loaders.batches import Batches, Layout, Position
 from quire.loaders.decode import Array
 from quire.loaders.folder import Folder, open_folder
 from quire.loaders.held import Shards
-from quire.loaders.order import Order, Rows, Sequential, Shuffle, Uniform, shuffled
+from quire.loaders.order import Blocks, Order, Rows, Sequential, Shuffle, Uniform, shuffled
 from quire.loaders.reader import Batch, Reader
 from quire.loaders.remote import open_remote, remote_shards
 from quire.loaders.sampler import Ranges
 
 Value = str | int | float
+_WINDOWS = 3  # that are in memory at a time, at most
 
 
 class Stream:
@@ -160,7 +161,8 @@ def stream(
             rest of the folder now.
 
     Raises:
-        BundleError: the bundle is incomplete, damaged or hostile, or lacks what is asked for.
+        BundleError: the bundle is incomplete, damaged or hostile, or lacks what is asked for; or
+            windows do not fit in memory.
         ValueError: rank, world size, batch size, workers, rows or shuffle make no sense.
     """
     layout = Layout(batch_size, rank, world_size, workers, drop_last)
@@ -178,6 +180,7 @@ def stream(
     for name in columns:
         column_of(index, name, "biuf")
     order = order_of(index, wanted, shuffle, seed)
+    check_window(order, world_size)
     shards: Shards
     if remote:
         shards = remote_shards(place, manifest, index, wanted)
@@ -192,6 +195,22 @@ def stream(
         shards,
     )
     return Stream(manifest, index, wanted, batches, seed=seed)
+
+
+def check_window(order: Order, world_size: int) -> None:
+    """Refuse windows of which a rank cannot hold its share of three: two, and one that ends.
+
+    Raises:
+        BundleError: memory is too small.
+    """
+    if isinstance(order, Blocks):
+        needed, there = _WINDOWS * order.window // world_size, memory()
+        if needed > there:
+            raise BundleError(
+                f"a shuffle by windows of {order.window:,} bytes needs {needed:,} bytes of memory;"
+                f" this process may use {there:,}: take smaller windows, which are another"
+                " order (shuffle=quire.Shuffle(window=...))"
+            )
 
 
 def order_of(

@@ -20,6 +20,7 @@ LINUX = (
     *("memfd_create", "getrandom", "pidfd_open", "setns", "unshare", "getxattr", "setxattr"),
     *("listxattr", "removexattr", "getresuid", "getresgid", "setresuid", "setresgid"),
     *("O_DIRECT", "O_TMPFILE", "O_PATH", "O_NOATIME", "timerfd_create", "prlimit"),
+    *("preadv", "preadv2", "pwritev", "pwritev2"),
 )
 MACOS = f"""
 import multiprocessing, os
@@ -44,10 +45,12 @@ if __name__ == "__main__":
     run("verify", "bundle")
     run("rebuild", "bundle", "--source", "digits:")
     run("show", "bundle", "--png", "sheet.png", "--html", "page.html")
-    for workers in (0, min(1, WORKERS)):
-        batches = quire.stream("bundle", shuffle=True, batch_size=100, workers=workers)
-        assert sum(len(batch["image"]) for batch in batches) == 720
-        del batches
+    run("build", "scenes", "--source", "shapes:9?size=48", "--out", "scenes")
+    for name, count in (("bundle", 720), ("scenes", 9)):
+        for workers in (0, min(1, WORKERS)):
+            batches = quire.stream(name, shuffle=True, columns=[], batch_size=3, workers=workers)
+            assert sum(len(batch["image"]) for batch in batches) == count
+            del batches
     train = ("--encoder", "resnet8", "--head", "linear", "--epochs", "1", "--device", "cpu")
     run("train", "classify", "--data", "bundle", "--out", "run", "--images", "64", *train)
     run("evaluate", "run", "--data", "bundle", "--device", "cpu", "--images", "20")

@@ -1,4 +1,4 @@
-"""The processor time that a process may use, from the files that Linux tells it in."""
+"""The processor time and memory that a process may use, from the files that Linux tells it in."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from quire.artifacts import processors as module
-from quire.artifacts.processors import limit_threads, processors
+from quire.artifacts.processors import limit_threads, memory, processors
 
 
 def files(folder: Path, contents: dict[str, str]) -> Path:
@@ -74,6 +74,31 @@ def test_where_nothing_tells_it_is_what_the_machine_has(monkeypatch: pytest.Monk
     assert processors() == 12
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert processors() == 1
+
+
+@pytest.mark.parametrize(
+    ("membership", "groups", "expected"),
+    [
+        ("0::/", {"memory.max": "1500000000"}, 4096 * 1000),
+        ("0::/a/b", {"a/b/memory.max": "max", "a/memory.max": "300"}, 300),
+        ("4:memory:/job\n0::/", {"memory/job/memory.limit_in_bytes": "400"}, 400),
+        ("4:memory:/", {"memory/memory.limit_in_bytes": "9223372036854771712"}, 4096 * 1000),
+        ("0::/", {"memory.max": "nonsense"}, 4096 * 1000),
+        ("nonsense", {}, 4096 * 1000),
+    ],
+)
+def test_memory_is_the_least_of_what_there_is_and_what_is_allowed(
+    membership: str,
+    groups: dict[str, str],
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_GROUPS", files(tmp_path / "groups", groups))
+    monkeypatch.setattr(module, "_MEMBERSHIP", files(tmp_path, {"cgroup": membership}) / "cgroup")
+    there = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", there.__getitem__)
+    assert memory() == expected
 
 
 def test_threads_are_limited_where_there_is_a_limit_and_nobody_has_chosen(

@@ -38,6 +38,30 @@ def run(module: str, *arguments: str) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.slow
+def test_distance_has_a_row_for_each_place(tmp_path: Path) -> None:
+    sizes = ("--images", "192", "--slow", "4", "--rounds", "2", "--latency", "0.001")
+    text, report = run("distance", *sizes, str(tmp_path / "distance.json"))
+    places = ["in memory", "on the disk", "at a near address", "at an address 1 ms away"]
+    assert [name for name in report["rates"] if "webdataset" not in name] == places
+    assert all(len(rates) == 2 and min(rates) > 0 for rates in report["rates"].values())
+    assert all(name in text for name in report["rates"])
+
+
+@pytest.mark.slow
+def test_mixing_describes_and_trains_every_order(tmp_path: Path) -> None:
+    """Of what comes out of so short a training nothing is said."""
+    data = real_data("cifar10").parent
+    sizes = ("--images", "200", "--tests", "100", "--epochs", "1", "--seeds", "2")
+    text, report = run(
+        "mixing", "--data", str(data), *sizes, "--batch-size", "20", str(tmp_path / "mixing.json")
+    )
+    uniform, _, by_shard = report["orders"]
+    assert uniform["classes"] > 7 and by_shard["classes"] < 2
+    assert all(len(one["accuracy"]) == 2 for one in report["orders"])
+    assert text.count("over 2 seeds") == 3
+
+
+@pytest.mark.slow
 def test_streaming_writes_every_table(tmp_path: Path) -> None:
     sizes = ("--images", "320", "--slow", "40", "--photographs", "20", "--rounds", "2")
     text, report = run("streaming", *sizes, str(tmp_path / "streaming.json"))

@@ -17,6 +17,7 @@ from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError
 from quire.loaders import batches as loading
 from quire.loaders import folder, mapped
+from quire.loaders import stream as module
 from quire.loaders.folder import Folder
 from quire.loaders.order import Blocks, Shuffle
 from quire.loaders.stream import Stream, stream
@@ -361,6 +362,18 @@ def test_more_shards_than_may_be_mapped_at_a_time(
     for batch in stream(bundle, batch_size=2, shuffle=True):
         pixels = batch["image"].permute(0, 2, 3, 1).numpy()
         assert np.array_equal(pixels, images[0][batch["row"].numpy()])
+
+
+def test_a_window_that_does_not_fit_in_memory_is_refused(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "memory", lambda: 3 * 4096)
+    list(stream(bundle, shuffle=BLOCKS))
+    monkeypatch.setattr(module, "memory", lambda: 3 * 4096 - 1)
+    list(stream(bundle, shuffle=BLOCKS, rank=1, world_size=2))  # of which a rank has half
+    list(stream(bundle, shuffle=True))  # which is in one window
+    with pytest.raises(BundleError, match=r"windows of 4,096 bytes needs 12,288 bytes of memory"):
+        stream(bundle, shuffle=BLOCKS)
 
 
 def encoded(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
