@@ -6,8 +6,9 @@ that ends early is tried again, and then an error that names the file, never a s
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index, ShardPieces, read_index
 from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, Manifest
 from quire.loaders.address import Address
+from quire.loaders.cache import Cache
 from quire.loaders.held import Bytes, Held
 from quire.loaders.http_folder import WholeOnly
 from quire.loaders.mapped import Mapped, map_open
@@ -45,7 +47,7 @@ def open_remote(address: Address) -> tuple[Manifest, Index]:
 
 
 def remote_shards(
-    address: Address, manifest: Manifest, index: Index, rows: Rows
+    address: Address, manifest: Manifest, index: Index, rows: Rows, cache: Cache | None
 ) -> "PieceShards | WholeShards":
     """The shards that some rows lie in: whole, where they are small or cannot be had in pieces.
 
@@ -54,23 +56,29 @@ def remote_shards(
     """
     sizes = np.array([shard.bytes for shard in manifest.shards])
     if index.pieces is not None and sizes[np.unique(index.shard[rows])].sum() > _SMALL:
-        shards = PieceShards(address, manifest, index, index.pieces)
+        shards = PieceShards(address, manifest, index, index.pieces, cache)
         try:
             shards.held(rows[:1])
         except WholeOnly:
             pass
         else:
             return shards
-    return WholeShards(address, manifest, index)
+    return WholeShards(address, manifest, index, cache)
 
 
 class PieceShards:
     """Shards of which pieces are fetched a window ahead of their use, many at a time."""
 
     def __init__(
-        self, address: Address, manifest: Manifest, index: Index, pieces: ShardPieces
+        self,
+        address: Address,
+        manifest: Manifest,
+        index: Index,
+        pieces: ShardPieces,
+        cache: Cache | None,
     ) -> None:
         self.address = address
+        self.cache = cache
         self.manifest = manifest
         self.index = index
         self.pieces = pieces
@@ -92,34 +100,76 @@ class PieceShards:
     def _fill(self, read: Read, slot: Bytes) -> None:
         """See `quire.loaders.windows.Fill`."""
         own = slot[read.start % PAGE :][: read.stop - read.start]
+        pieces = self._pieces(read)
+        if self.cache is not None and self._cached(self.cache, pieces, read.start, own):
+            return
         name = self.manifest.shards[read.shard].name
-        self.address.read_part(name, read.start, own.data, lambda: self._problem(read, own))
+        self.address.read_part(
+            name, read.start, own.data, lambda: _problem(pieces, read.start, own)
+        )
+        if self.cache is not None:
+            for piece in pieces:
+                self.cache.put(piece.digest, own[piece.start - read.start :][: piece.length].data)
 
-    def _problem(self, read: Read, body: Bytes) -> str | None:
-        """Which piece of a read differs from its digest."""
-        ends = self.pieces.ends[slice(*self._bounds[read.shard : read.shard + 2])]
-        first = int(self._bounds[read.shard] + np.searchsorted(ends, read.start, "right"))
-        start = read.start
-        for piece in range(first, len(self.pieces.ends)):
-            end = int(self.pieces.ends[piece])
-            data = body[start - read.start : end - read.start].data
-            if hashlib.sha256(data).digest() != self.pieces.digests[piece].tobytes():
-                return f"is damaged in bytes {start:,} to {end:,}: their digest is not the index's"
-            if end == read.stop:
-                break
-            start = end
-        return None
+    def _pieces(self, read: Read) -> list["_Piece"]:
+        """The pieces of a read, which is of whole ones."""
+        first, last = self._bounds[read.shard : read.shard + 2]
+        ends = self.pieces.ends[first:last]
+        begin, end = first + np.searchsorted(ends, (read.start, read.stop - 1), "right")
+        return [
+            _Piece(
+                int(self.pieces.starts[number]),
+                int(self.pieces.ends[number]),
+                self.pieces.digests[number].tobytes().hex(),
+            )
+            for number in range(begin, end + 1)
+        ]
+
+    def _cached(self, cache: Cache, pieces: Sequence["_Piece"], begin: int, own: Bytes) -> bool:
+        """Whether all pieces are in a cache; then they are taken from there."""
+        for piece in pieces:
+            data = cache.open(piece.digest, piece.length)
+            if data is None:
+                return False
+            own[piece.start - begin :][: piece.length] = data
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A piece of a shard."""
+
+    start: int
+    end: int
+    digest: str
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+def _problem(pieces: Sequence[_Piece], begin: int, body: Bytes) -> str | None:
+    """Which of some pieces, that begin at `begin` in their shard, differs from its digest."""
+    for piece in pieces:
+        data = body[piece.start - begin :][: piece.length].data
+        if hashlib.sha256(data).hexdigest() != piece.digest:
+            where = f"bytes {piece.start:,} to {piece.end:,}"
+            return f"is damaged in {where}: their digest is not the index's"
+    return None
 
 
 class WholeShards:
     """Shards that are fetched whole when they are first needed, several at a time.
 
-    They are kept in temporary files without names, which are gone with the stream, or with the
-    process.
+    They are kept in a cache, or else in temporary files without names, which are gone with the
+    stream, or with the process.
     """
 
-    def __init__(self, address: Address, manifest: Manifest, index: Index) -> None:
+    def __init__(
+        self, address: Address, manifest: Manifest, index: Index, cache: Cache | None
+    ) -> None:
         self.address = address
+        self.cache = cache
         self.manifest = manifest
         self.index = index
         self._mapped = Mapped(index, lambda number: self._begun(number).result())
@@ -148,7 +198,13 @@ class WholeShards:
 
     def _fetched(self, number: int) -> Bytes:
         shard = self.manifest.shards[number]
+        if self.cache is not None:
+            kept = self.cache.open(shard.sha256, shard.bytes)
+            if kept is not None:
+                return kept
         body = self.address.read(shard.name, shard)
+        if self.cache is not None:
+            self.cache.put(shard.sha256, memoryview(body))
         try:
             with tempfile.TemporaryFile() as file:
                 file.write(body)

@@ -16,6 +16,7 @@ from quire.artifacts.manifest import Manifest
 from quire.artifacts.processors import memory, processors
 from quire.loaders.address import Address, is_address
 from quire.loaders.batches import Batches, Layout, Position
+from quire.loaders.cache import cache_of
 from quire.loaders.decode import Array
 from quire.loaders.folder import Folder, open_folder
 from quire.loaders.held import Shards
@@ -119,6 +120,8 @@ def stream(
     threads: int | None = None,
     device: str | torch.device | None = None,
     verify: bool = False,
+    cache: str | os.PathLike[str] | None = None,
+    cache_bytes: int | None = None,
 ) -> Stream:
     """Stream a bundle as batches: dicts of tensors, one epoch for each `iter()`.
 
@@ -159,10 +162,14 @@ def stream(
         device: where the batches' tensors are; on CUDA they are copied ahead from pinned memory.
         verify: check every shard's digest when it is first needed, not only its size, and the
             rest of the folder now.
+        cache: a folder that keeps what comes from an address, for all processes of a machine;
+            default: the environment variable QUIRE_CACHE, or none.
+        cache_bytes: how much it keeps, about: what was used longest ago goes first; default: the
+            environment variable QUIRE_CACHE_BYTES, or no limit.
 
     Raises:
         BundleError: the bundle is incomplete, damaged or hostile, or lacks what is asked for; or
-            windows do not fit in memory.
+            windows do not fit in memory, or the cache cannot be written.
         ValueError: rank, world size, batch size, workers, rows or shuffle make no sense.
     """
     layout = Layout(batch_size, rank, world_size, workers, drop_last)
@@ -183,7 +190,8 @@ def stream(
     check_window(order, world_size)
     shards: Shards
     if remote:
-        shards = remote_shards(place, manifest, index, wanted)
+        kept = cache_of(cache, cache_bytes, os.environ)
+        shards = remote_shards(place, manifest, index, wanted, kept)
         layout = replace(layout, workers=0)  # each worker process would fetch everything
     else:
         shards = Folder(opened, verify=verify, in_order=not shuffle)

@@ -1,160 +1,22 @@
 """Bundles at an address: exact like local ones, whatever the server does."""
 
-import base64
-import http.server
 import json
-import re
-import threading
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from quire.artifacts import pieces
 from quire.artifacts.errors import BundleError
-from quire.loaders import address, remote
+from quire.loaders import remote
 from quire.loaders.order import Shuffle
 from quire.loaders.stream import stream
 from quire.train.engine.runs import absolute
-from tests.bundles import image_bundle, random_images
-
-N = 23
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves a folder, badly where it is told to: `faults` maps a file to how, and how often."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.faults: dict[str, tuple[str, int]] = {}
-        self.asked: list[str] = []
-        self.sent = 0  # bytes of shards
-        self.ranges = True  # whether parts of files are sent
-        self.query = ""  # without which nothing is sent
-        self.user = ""  # with a password
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        path, _, query = self.path.removeprefix("/").partition("?")
-        name = unquote(path)
-        file = self.server.folder / name
-        self.server.asked.append(name)
-        allowed = f"Basic {base64.b64encode(self.server.user.encode()).decode()}"
-        if self.server.user and self.headers.get("Authorization") != allowed:
-            self.answer(401, b"")
-        elif query != self.server.query:
-            self.answer(403, b"<html>" + b"no " * 500)
-        elif name.startswith("moved/"):
-            place = f"/{name.removeprefix('moved/')}"
-            self.answer(302, b"", {"Location": place})
-        elif not file.is_file():
-            self.answer(404, b"")
-        else:
-            self.send(name, file.read_bytes())
-
-    def send(self, name: str, body: bytes) -> None:
-        fault, times = self.server.faults.get(name, ("", 0))
-        if times:
-            self.server.faults[name] = fault, times - 1
-        else:
-            fault = ""
-        if fault == "refused":
-            self.answer(503, b"")
-            return
-        if fault == "flipped":
-            body = body[:600] + bytes([body[600] ^ 1]) + body[601:]
-        status, headers = 200, {}
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if asked and self.server.ranges:
-            first, last = map(int, asked.groups())
-            if fault == "other bytes":
-                first, last = first + 1, last + 1
-            if fault == "too much":
-                last += 5
-            status, headers = 206, {"Content-Range": f"bytes {first}-{last}/{len(body)}"}
-            body = body[first : last + 1] + b"more!" * (fault == "more than it says")
-        if name.endswith(".tar"):
-            self.server.sent += len(body)
-        if fault == "short":  # an honest header for a body that ends early
-            body = body[:1024]
-        self.answer(status, body, headers, dropped=fault == "dropped")
-
-    def answer(
-        self,
-        status: int,
-        body: bytes,
-        headers: Mapping[str, str] | None = None,
-        *,
-        dropped: bool = False,
-    ) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[:1024] if dropped else body)
-        self.close_connection = self.close_connection or dropped
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    return random_images(N, (5, 4, 3))
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address, "_PAUSE", 0)
-
-
-@pytest.fixture
-def server(
-    tmp_path: Path,
-    images: tuple[NDArray[np.uint8], NDArray[np.int64]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Server]:
-    """Of 23 images in 4 shards, of pieces of two."""
-    monkeypatch.setattr(pieces, "PIECE", 4096)
-    image_bundle(tmp_path / "bundle", *images, samples_per_shard=6)
-    with Server(tmp_path / "bundle") as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No bundle is small, so all are fetched in pieces."""
-    monkeypatch.setattr(remote, "_SMALL", 0)
-
-
-PLACES = ["whole", "pieces"]
-
-
-@pytest.fixture(params=PLACES)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How shards are fetched."""
-    if request.param == "pieces":
-        monkeypatch.setattr(remote, "_SMALL", 0)
-    return str(request.param)
+from tests.loaders.conftest import N
+from tests.loaders.served import Server
 
 
 def rows(batches: Any) -> list[int]:
@@ -162,13 +24,13 @@ def rows(batches: Any) -> list[int]:
 
 
 def test_samples_are_those_of_the_folder(
-    server: Server, way: str, images: tuple[NDArray[np.uint8], NDArray[np.int64]]
+    server: Server, way: str, served_images: tuple[NDArray[np.uint8], NDArray[np.int64]]
 ) -> None:
     seen = []
     for batch in stream(server.address, batch_size=4, shuffle=True):
         wanted = batch["row"].numpy()
-        assert np.array_equal(batch["image"].permute(0, 2, 3, 1).numpy(), images[0][wanted])
-        assert np.array_equal(batch["label"].numpy(), images[1][wanted])
+        assert np.array_equal(batch["image"].permute(0, 2, 3, 1).numpy(), served_images[0][wanted])
+        assert np.array_equal(batch["label"].numpy(), served_images[1][wanted])
         seen += wanted.tolist()
     assert sorted(seen) == list(range(N))
     assert rows(stream(server.address, batch_size=4)) == list(range(N))
