@@ -105,13 +105,13 @@ class Address:
                 return once()
             except WholeOnly:
                 raise
-            except FileNotFoundError as error:
-                raise BundleError(f"{place} is missing") from error
+            except FileNotFoundError:
+                raise BundleError(f"{place} is missing") from None
             except Refused as error:
                 if error.status == 404:
-                    raise BundleError(f"{place} is missing") from error
+                    raise BundleError(f"{place} is missing") from None
                 if not error.passes:
-                    raise BundleError(f"{place} cannot be had: {error}") from error
+                    raise BundleError(f"{place} cannot be had: {error}") from None
                 problem = f"cannot be had: {error}"
             except (ImportError, ValueError) as error:  # nothing here knows such addresses
                 raise BundleError(f"{place} cannot be fetched ({self._said(error)})") from None

@@ -68,7 +68,10 @@ def test_verify_says_sound_or_names_the_file(bundle: Path, tmp_path: Path) -> No
     done = run("verify", str(bundle))
     shard.write_bytes(whole)
     assert done.returncode == 1
-    assert done.stdout == f"{shard.name}: damaged: its digest is not the recorded one\n"
+    where = f"bytes 524,288 to {len(whole):,}"
+    assert done.stdout == (
+        f"{shard.name}: damaged: its digest is not the recorded one; in {where}\n"
+    )
 
 
 def test_rebuild_finds_the_same_or_says_different(
