@@ -127,11 +127,11 @@ class Batches:
         self, shards: Shards, rows: list[Rows], own: list[Positions], epoch: Epoch
     ) -> Iterable[Rows]:
         """The rows of batches, whose reads begin ahead of time where they take any."""
-        begin = shards.expect(np.concatenate(rows)) if rows else None
-        if begin is None:
+        ahead = shards.expect(np.concatenate(rows)) if rows else None
+        if ahead is None:
             return rows
         windows = [np.searchsorted(epoch.windows, positions, "right") for positions in own]
-        return ahead_of(rows, windows, begin)
+        return ahead_of(rows, windows, ahead)
 
     def _by_processes(self, rows: Sequence[Rows]) -> bool:
         """Whether worker processes read.

@@ -98,10 +98,7 @@ class Cache:
     def _trim(self, limit: int) -> None:
         """Remove what was used longest ago, if there is too much; one process at a time does."""
         with (self.folder / _TAG).open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return
+            fcntl.flock(lock, fcntl.LOCK_EX)
             found = sorted(
                 (one.st_mtime_ns, one.st_size, path) for path, one in _files(self.folder)
             )

@@ -1,7 +1,7 @@
 """The shards of a bundle in a folder."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,7 +19,7 @@ from quire.artifacts.bundle import (
 from quire.artifacts.errors import BundleError
 from quire.artifacts.processors import memory
 from quire.artifacts.verify import shard_problem
-from quire.loaders.held import Bytes, Held
+from quire.loaders.held import Ahead, Bytes, Held
 from quire.loaders.mapped import Mapped, expect_random, in_memory, map_file
 from quire.loaders.order import Rows, extents
 from quire.loaders.reads import Read
@@ -67,7 +67,7 @@ class Folder:
         """See `quire.loaders.held.Shards`."""
         return (self._windows or self._mapped).held(rows)
 
-    def expect(self, rows: Rows) -> Callable[[Rows], None] | None:
+    def expect(self, rows: Rows) -> Ahead | None:
         """See `quire.loaders.held.Shards`."""
         if self._windows is not None:
             self._windows.clear()
@@ -78,7 +78,7 @@ class Folder:
             self._windows = Windows(
                 self.index, self.bundle.manifest.shards, self._fill, threads=_READS
             )
-        return self._windows.begin
+        return self._windows
 
     def _is_in_memory(self, rows: Rows) -> bool:
         """Whether samples are in the page cache, as far as a few of them tell."""

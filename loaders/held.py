@@ -1,6 +1,5 @@
 """Samples in memory, and who puts them there."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -28,6 +27,19 @@ class Held:
     """(B,) the same in the memory of the process."""
 
 
+class Ahead(Protocol):
+    """What reads windows of samples ahead of their use."""
+
+    def begin(self, rows: Rows) -> None:
+        """Have some samples read, and do not wait for it; all of them have to be used."""
+
+    def parts(self, rows: Rows) -> int:
+        """Into how many windows to cut one, so that each takes as much memory as is meant.
+
+        Samples that lie far apart take more than their own bytes: whole pages, or pieces.
+        """
+
+
 class Shards(Protocol):
     """Where a bundle's samples are read from. It travels to worker processes."""
 
@@ -42,9 +54,8 @@ class Shards(Protocol):
             BundleError: a shard is missing, truncated or (where that is checked) damaged.
         """
 
-    def expect(self, rows: Rows) -> Callable[[Rows], None] | None:
-        """A new epoch begins, of these rows. -> what begins the reads of a window of them.
+    def expect(self, rows: Rows) -> "Ahead | None":
+        """A new epoch begins, of these rows. -> what reads windows of them ahead of their use.
 
-        A window has to be used in full, or the epoch given up. None: nothing need be begun, since
-        all is at hand, or whoever reads sees what comes next.
+        None: nothing need be begun, since all is at hand, or whoever reads sees what comes next.
         """

@@ -6,7 +6,7 @@ that ends early is tried again, and then an error that names the file, never a s
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from quire.artifacts.index import Index, ShardPieces, read_index
 from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, Manifest
 from quire.loaders.address import Address
 from quire.loaders.cache import Cache
-from quire.loaders.held import Bytes, Held
+from quire.loaders.held import Ahead, Bytes, Held
 from quire.loaders.http_folder import WholeOnly
 from quire.loaders.mapped import Mapped, map_open
 from quire.loaders.order import Rows, Shuffle
@@ -92,10 +92,10 @@ class PieceShards:
         """See `quire.loaders.held.Shards`."""
         return self._windows.held(rows)
 
-    def expect(self, rows: Rows) -> Callable[[Rows], None] | None:
+    def expect(self, rows: Rows) -> Ahead:
         """See `quire.loaders.held.Shards`."""
         self._windows.clear()
-        return self._windows.begin
+        return self._windows
 
     def _fill(self, read: Read, slot: Bytes) -> None:
         """See `quire.loaders.windows.Fill`."""
@@ -180,14 +180,19 @@ class WholeShards:
         """See `quire.loaders.held.Shards`."""
         return self._mapped.held(rows)
 
-    def expect(self, rows: Rows) -> Callable[[Rows], None] | None:
+    def expect(self, rows: Rows) -> Ahead:
         """See `quire.loaders.held.Shards`."""
         for number, future in [*self._coming.items()]:  # what failed is tried again
             if future.done() and future.exception() is not None:
                 del self._coming[number]
-        return self._begin
+        return self
 
-    def _begin(self, rows: Rows) -> None:
+    def parts(self, rows: Rows) -> int:
+        """See `quire.loaders.held.Ahead`."""
+        return 1
+
+    def begin(self, rows: Rows) -> None:
+        """See `quire.loaders.held.Ahead`."""
         for number in np.unique(self.index.shard[rows]).tolist():
             self._begun(number)
 

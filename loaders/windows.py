@@ -14,10 +14,11 @@ from quire.artifacts.index import Index
 from quire.artifacts.shards import Shard
 from quire.loaders.held import Bytes, Held
 from quire.loaders.memory import Memory
-from quire.loaders.order import Positions, Rows, starts_of
+from quire.loaders.order import Positions, Rows, starts_of, stored_bytes
 from quire.loaders.reads import Read, reads_of
 
 _TASK = 1 << 18  # bytes
+_BLOAT = 3  # times the bytes of samples that reads of them may take
 PAGE = 4096  # bytes by which memory and places in files are aligned, for reads past the cache
 # Makes a read. It gets whole pages, and puts the first byte at the place in its page that it has
 # in the file; what the pages hold beside the read does not matter.
@@ -64,9 +65,14 @@ class Windows:
     def begin(self, rows: Rows) -> None:
         """Have a window of these samples read, and do not wait for it."""
         window = _Window(rows, self.reads(rows), self.firsts, self.memory)
+        self._begin(window)
         with self.lock:
             self.open = [*self.open, window]
-        self._begin(window)
+
+    def parts(self, rows: Rows) -> int:
+        """See `quire.loaders.held.Ahead`."""
+        size = sum(read.stop - read.start + PAGE for read in self.reads(rows))
+        return 1 + size // (_BLOAT * (1 + stored_bytes(self.index, rows)))
 
     def held(self, rows: Rows) -> Held:
         """See `quire.loaders.held.Shards`; what is in no window is read now."""
@@ -125,7 +131,7 @@ class _Window:
         table = np.array([(read.shard, read.start, read.stop) for read in reads], np.int64)
         shards, starts, stops = table.reshape(-1, 3).T
         self.reads = reads
-        self.starts, self.stops = firsts[shards] + starts, firsts[shards] + stops
+        self.starts = firsts[shards] + starts
         before = starts % PAGE  # what a slot has before the read's first byte
         slots = -(-(before + stops - starts) // PAGE) * PAGE
         size = int(slots.sum())
