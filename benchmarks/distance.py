@@ -30,8 +30,8 @@ from benchmarks import bundles
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.members import class_ids, raw_images
 from quire.artifacts.shards import Payloads
-from quire.loaders import folder as folders
 from quire.loaders.order import Shuffle
+from quire.loaders.reading import folder as folders
 from quire.loaders.stream import stream
 
 _SHARDS = 96

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from quire.loaders.held import Shards
-from quire.loaders.lookahead import ahead_of
 from quire.loaders.order import Epoch, Order, Positions, Rows
 from quire.loaders.prefetch import ToDevice, ahead
 from quire.loaders.reader import Batch
+from quire.loaders.reading.held import Shards
+from quire.loaders.reading.lookahead import ahead_of
 from quire.loaders.sampler import Ranges, global_batches, part, slice_ranges, total
 
 _DEPTH = 2  # batches made ahead of their use

@@ -15,9 +15,9 @@ from quire.artifacts.index import Index
 from quire.artifacts.members import IMAGES, RAW_IMAGE
 from quire.loaders.decode import Array, decode, field, raw_shape
 from quire.loaders.gather import gather
-from quire.loaders.held import Held, Shards
-from quire.loaders.memory import Memory
 from quire.loaders.order import Rows
+from quire.loaders.reading.held import Held, Shards
+from quire.loaders.reading.memory import Memory
 
 Batch: TypeAlias = dict[str, Any]  # tensors; a list where samples differ in size or are records
 

@@ -25,9 +25,9 @@ from quire.artifacts.index import Index
 from quire.artifacts.segmix_table import Blends, read_blends, row_crop
 from quire.artifacts.shards import Rows as IndexRows
 from quire.loaders.batches import Batches, Layout
-from quire.loaders.folder import Folder, open_folder
 from quire.loaders.order import Rows
 from quire.loaders.reader import Batch, Reader
+from quire.loaders.reading.folder import Folder, open_folder
 from quire.loaders.stream import Stream, Value, chosen, column_of, decoders, order_of
 
 _COLUMNS = ("source_index", "partner_index", "cluster", "partner_cluster", "parts")

@@ -14,15 +14,15 @@ from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import Manifest
 from quire.artifacts.processors import memory, processors
-from quire.loaders.address import Address, is_address
 from quire.loaders.batches import Batches, Layout, Position
-from quire.loaders.cache import cache_of
 from quire.loaders.decode import Array
-from quire.loaders.folder import Folder, open_folder
-from quire.loaders.held import Shards
 from quire.loaders.order import Blocks, Order, Rows, Sequential, Shuffle, Uniform, shuffled
 from quire.loaders.reader import Batch, Reader
-from quire.loaders.remote import open_remote, remote_shards
+from quire.loaders.reading.address import Address, is_address
+from quire.loaders.reading.cache import cache_of
+from quire.loaders.reading.folder import Folder, open_folder
+from quire.loaders.reading.held import Shards
+from quire.loaders.reading.remote import open_remote, remote_shards
 from quire.loaders.sampler import Ranges
 
 Value = str | int | float

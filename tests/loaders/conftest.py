@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from quire.artifacts import pieces
-from quire.loaders import address, remote
+from quire.loaders.reading import address, remote
 from tests.bundles import image_bundle, random_images
 from tests.loaders.served import Server
 

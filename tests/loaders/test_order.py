@@ -23,7 +23,7 @@ from quire.loaders.order import (
     shuffled,
     stored_bytes,
 )
-from quire.loaders.reads import reads_of
+from quire.loaders.reading.reads import reads_of
 from quire.loaders.sampler import global_batches
 from tests.loaders.indexes import made_index
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from quire.artifacts.bundle import open_bundle
-from quire.loaders.folder import Folder
-from quire.loaders.memory import Memory
 from quire.loaders.reader import Reader
+from quire.loaders.reading.folder import Folder
+from quire.loaders.reading.memory import Memory
 from quire.loaders.stream import stream
 from tests.bundles import random_images, write_bundle
 

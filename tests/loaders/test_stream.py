@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError
 from quire.loaders import batches as loading
-from quire.loaders import folder, mapped
 from quire.loaders import stream as module
-from quire.loaders.folder import Folder
 from quire.loaders.order import Blocks, Shuffle
+from quire.loaders.reading import folder, mapped
+from quire.loaders.reading.folder import Folder
 from quire.loaders.stream import Stream, stream
 from tests.bundles import image_bundle, random_images, write_bundle
 

@@ -29,7 +29,7 @@ from typing import Any, get_type_hints
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import RunError
 from quire.artifacts.lock import held
-from quire.loaders.address import is_address, shown
+from quire.loaders.reading.address import is_address, shown
 
 FORMAT = 1
 RUN, METRICS, MODEL, FAILED = "run.json", "metrics.jsonl", "model.safetensors", "failed.json"

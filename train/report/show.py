@@ -10,7 +10,7 @@ from rich.text import Text
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import BundleError
-from quire.loaders.cache import content, is_cache
+from quire.loaders.reading.cache import content, is_cache
 from quire.train.report import bundle_summary
 from quire.train.report.contact_sheet import contact_sheet
 from quire.train.report.page import Section, Table, shown, write_page
@@ -21,7 +21,7 @@ _ENDLESS = 1 << 16  # columns where the output is no terminal: nothing is wrappe
 def show(folder: Path, *, html: Path | None = None, png: Path | None = None) -> None:
     """Write a bundle's contact sheet as a picture and all about it as a page; print the latter.
 
-    Of a cache (`quire.loaders.cache`) print how much is in it.
+    Of a cache (`quire.loaders.reading.cache`) print how much is in it.
 
     Raises:
         BundleError: the bundle is incomplete or damaged, or has no images for the picture.

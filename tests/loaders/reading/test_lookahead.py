@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quire.loaders.lookahead import ahead_of
 from quire.loaders.order import Rows, Shuffle
+from quire.loaders.reading.lookahead import ahead_of
+from quire.loaders.reading.windows import Windows
 from quire.loaders.stream import stream
-from quire.loaders.windows import Windows
 from tests.loaders.indexes import made_index
 from tests.loaders.served import Server
 

@@ -11,9 +11,9 @@ import pytest
 
 import quire
 from quire.artifacts.errors import BundleError
-from quire.loaders import remote
-from quire.loaders.cache import CACHE, LIMIT, Cache, cache_of, content, is_cache
 from quire.loaders.order import Shuffle
+from quire.loaders.reading import remote
+from quire.loaders.reading.cache import CACHE, LIMIT, Cache, cache_of, content, is_cache
 from quire.loaders.stream import stream
 from tests.loaders.conftest import N
 from tests.loaders.served import Server

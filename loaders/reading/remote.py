@@ -17,14 +17,14 @@ from quire.artifacts.bundle import read_manifest
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index, ShardPieces, read_index
 from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, Manifest
-from quire.loaders.address import Address
-from quire.loaders.cache import Cache
-from quire.loaders.held import Ahead, Bytes, Held
-from quire.loaders.http_folder import WholeOnly
-from quire.loaders.mapped import Mapped, map_open
 from quire.loaders.order import Rows, Shuffle
-from quire.loaders.reads import PieceReads, Read
-from quire.loaders.windows import PAGE, Windows
+from quire.loaders.reading.address import Address
+from quire.loaders.reading.cache import Cache
+from quire.loaders.reading.held import Ahead, Bytes, Held
+from quire.loaders.reading.http_folder import WholeOnly
+from quire.loaders.reading.mapped import Mapped, map_open
+from quire.loaders.reading.reads import PieceReads, Read
+from quire.loaders.reading.windows import PAGE, Windows
 
 CONNECTIONS = 32  # parts that are fetched at a time
 _WHOLE = 8  # shards that are
@@ -89,16 +89,16 @@ class PieceShards:
         self._bounds = np.searchsorted(pieces.shard, np.arange(len(manifest.shards) + 1))
 
     def held(self, rows: Rows) -> Held:
-        """See `quire.loaders.held.Shards`."""
+        """See `quire.loaders.reading.held.Shards`."""
         return self._windows.held(rows)
 
     def expect(self, rows: Rows) -> Ahead:
-        """See `quire.loaders.held.Shards`."""
+        """See `quire.loaders.reading.held.Shards`."""
         self._windows.clear()
         return self._windows
 
     def _fill(self, read: Read, slot: Bytes) -> None:
-        """See `quire.loaders.windows.Fill`."""
+        """See `quire.loaders.reading.windows.Fill`."""
         own = slot[read.start % PAGE :][: read.stop - read.start]
         pieces = self._pieces(read)
         if self.cache is not None and self._cached(self.cache, pieces, read.start, own):
@@ -177,22 +177,22 @@ class WholeShards:
         self._coming: dict[int, Future[Bytes]] = {}
 
     def held(self, rows: Rows) -> Held:
-        """See `quire.loaders.held.Shards`."""
+        """See `quire.loaders.reading.held.Shards`."""
         return self._mapped.held(rows)
 
     def expect(self, rows: Rows) -> Ahead:
-        """See `quire.loaders.held.Shards`."""
+        """See `quire.loaders.reading.held.Shards`."""
         for number, future in [*self._coming.items()]:  # what failed is tried again
             if future.done() and future.exception() is not None:
                 del self._coming[number]
         return self
 
     def parts(self, rows: Rows) -> int:
-        """See `quire.loaders.held.Ahead`."""
+        """See `quire.loaders.reading.held.Ahead`."""
         return 1
 
     def begin(self, rows: Rows) -> None:
-        """See `quire.loaders.held.Ahead`."""
+        """See `quire.loaders.reading.held.Ahead`."""
         for number in np.unique(self.index.shard[rows]).tolist():
             self._begun(number)
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quire.artifacts.index import Index
-from quire.loaders.held import Bytes, Held
 from quire.loaders.order import Rows
+from quire.loaders.reading.held import Bytes, Held
 
 _MOST = 1 << 14  # shards that are mapped at a time; the system allows some 65,000
 _ZERO = np.zeros(1, np.int64)
@@ -112,7 +112,7 @@ class Mapped:
         return self._held(np.array([number], np.int32)).arrays[number]
 
     def held(self, rows: Rows) -> Held:
-        """See `quire.loaders.held.Shards`."""
+        """See `quire.loaders.reading.held.Shards`."""
         return self._held(self.index.shard.take(rows))
 
     def _held(self, shards: NDArray[np.int32]) -> Held:

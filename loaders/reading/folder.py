@@ -19,11 +19,11 @@ from quire.artifacts.bundle import (
 from quire.artifacts.errors import BundleError
 from quire.artifacts.processors import memory
 from quire.artifacts.verify import shard_problem
-from quire.loaders.held import Ahead, Bytes, Held
-from quire.loaders.mapped import Mapped, expect_random, in_memory, map_file
 from quire.loaders.order import Rows, extents
-from quire.loaders.reads import Read
-from quire.loaders.windows import PAGE, Windows
+from quire.loaders.reading.held import Ahead, Bytes, Held
+from quire.loaders.reading.mapped import Mapped, expect_random, in_memory, map_file
+from quire.loaders.reading.reads import Read
+from quire.loaders.reading.windows import PAGE, Windows
 
 _LOOKS = 64  # samples that stand for all of them
 _READS = 8  # at a time
@@ -64,11 +64,11 @@ class Folder:
         self._start()
 
     def held(self, rows: Rows) -> Held:
-        """See `quire.loaders.held.Shards`."""
+        """See `quire.loaders.reading.held.Shards`."""
         return (self._windows or self._mapped).held(rows)
 
     def expect(self, rows: Rows) -> Ahead | None:
-        """See `quire.loaders.held.Shards`."""
+        """See `quire.loaders.reading.held.Shards`."""
         if self._windows is not None:
             self._windows.clear()
         if self.in_order or self._is_in_memory(rows):
@@ -97,7 +97,7 @@ class Folder:
         return tar
 
     def _fill(self, read: Read, slot: Bytes) -> None:
-        """See `quire.loaders.windows.Fill`."""
+        """See `quire.loaders.reading.windows.Fill`."""
         path = self._shard(read.shard)
         try:
             try:
@@ -140,7 +140,7 @@ def open_folder(folder: Path, *, verify: bool) -> Bundle:
 
 
 def _read(path: Path, read: Read, slot: Bytes, *, direct: bool) -> bool:
-    """See `quire.loaders.windows.Fill`; False if the file ends early.
+    """See `quire.loaders.reading.windows.Fill`; False if the file ends early.
 
     Raises:
         OSError: the file cannot be read, or not past the page cache.

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from quire.loaders.held import Ahead
 from quire.loaders.order import Positions, Rows
+from quire.loaders.reading.held import Ahead
 
 
 def ahead_of(batches: Sequence[Rows], windows: Sequence[Positions], ahead: Ahead) -> Iterator[Rows]:

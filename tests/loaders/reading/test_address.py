@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from quire.artifacts.errors import BundleError
-from quire.loaders import remote
 from quire.loaders.order import Shuffle
+from quire.loaders.reading import remote
 from quire.loaders.stream import stream
 from quire.train.engine.runs import absolute
 from tests.loaders.conftest import N

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quire.artifacts.errors import BundleError
-from quire.loaders.held import Bytes
-from quire.loaders.mapped import map_open
+from quire.loaders.reading.held import Bytes
+from quire.loaders.reading.mapped import map_open
 
 CACHE, LIMIT = "QUIRE_CACHE", "QUIRE_CACHE_BYTES"  # environment variables
 _TAG = "CACHEDIR.TAG"  # by which backups know a cache: https://bford.info/cachedir/

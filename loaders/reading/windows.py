@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
 from quire.artifacts.shards import Shard
-from quire.loaders.held import Bytes, Held
-from quire.loaders.memory import Memory
 from quire.loaders.order import Positions, Rows, starts_of, stored_bytes
-from quire.loaders.reads import Read, reads_of
+from quire.loaders.reading.held import Bytes, Held
+from quire.loaders.reading.memory import Memory
+from quire.loaders.reading.reads import Read, reads_of
 
 _TASK = 1 << 18  # bytes
 _BLOAT = 3  # times the bytes of samples that reads of them may take
@@ -70,12 +70,12 @@ class Windows:
             self.open = [*self.open, window]
 
     def parts(self, rows: Rows) -> int:
-        """See `quire.loaders.held.Ahead`."""
+        """See `quire.loaders.reading.held.Ahead`."""
         size = sum(read.stop - read.start + PAGE for read in self.reads(rows))
         return 1 + size // (_BLOAT * (1 + stored_bytes(self.index, rows)))
 
     def held(self, rows: Rows) -> Held:
-        """See `quire.loaders.held.Shards`; what is in no window is read now."""
+        """See `quire.loaders.reading.held.Shards`; what is in no window is read now."""
         firsts = self.firsts.take(self.index.shard.take(rows))
         positions = firsts + starts_of(self.index, rows)
         held = Held({}, np.empty(len(rows), np.int64), firsts, np.empty(len(rows), np.int64))

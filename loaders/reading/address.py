@@ -12,7 +12,7 @@ import fsspec
 from quire.artifacts.errors import BundleError
 from quire.artifacts.manifest import File
 from quire.artifacts.shards import Shard
-from quire.loaders.http_folder import HTTPFolder, Refused, WholeOnly
+from quire.loaders.reading.http_folder import HTTPFolder, Refused, WholeOnly
 
 Got = TypeVar("Got")
 
