@@ -137,7 +137,9 @@ def batches_of(epoch: Epoch, batch_size: int, world_size: int) -> list[list[Rows
     ]
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 7, 16, 48, 63, 64])
+@pytest.mark.parametrize(
+    "world_size", [3, 63, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 7, 16, 48, 64))]
+)
 def test_a_rank_needs_little_more_than_its_own_share(world_size: int) -> None:
     """Counted in 256 KiB, as they are fetched: a fifth more at most, of windows of 256 MiB."""
     index, piece = raw_index(300_000), 1 << 18

@@ -216,7 +216,7 @@ def test_a_state_of_any_step_resumes_to_exactly_the_rest(
         return [
             stream(
                 server.address,
-                batch_size=2,
+                batch_size=4,
                 shuffle=True,
                 rank=rank,
                 world_size=count,
