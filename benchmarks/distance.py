@@ -9,6 +9,7 @@ the processors; the far one waits before each answer. Of each row the first epoc
 """
 
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
@@ -94,7 +95,8 @@ def address(folder: Path, latency: float) -> Iterator[str]:
 
 
 def forgotten(folder: Path) -> None:
-    """Have the page cache let go of a bundle."""
+    """Have the page cache let go of a bundle, which it does not while somebody has it mapped."""
+    gc.collect()
     for path in folder.iterdir():
         descriptor = os.open(path, os.O_RDONLY)
         try:
