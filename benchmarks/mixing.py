@@ -2,9 +2,9 @@
 
     python -m benchmarks.mixing --data ../shared/data --out mixing.json
 
-CIFAR-10's first training images, sorted by class, a class to a shard; the blocks and windows are
-smaller than the defaults in the proportion of the bundle. Each order is described by the classes
-in its batches, and trains a ResNet-20 from the same first weights, seed by seed.
+CIFAR-10's first training images, sorted by class, a class to a shard. Blocks and windows are
+smaller than the defaults, as the bundle is, with as many blocks to a window. Each order is
+described by the classes in its batches, and trains a ResNet-20 from the same first weights.
 """
 
 import json
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         shard = next(folder.glob("*.tar")).stat().st_size
         orders: Mapping[str, Order] = {
             "uniform": "full",
-            "blocks of 64 KiB in windows of 4 MiB": Shuffle(block=1 << 16, window=1 << 22),
+            "blocks of 16 KiB in windows of 4 MiB": Shuffle(block=1 << 14, window=1 << 22),
             "shard by shard": Shuffle(block=shard, window=shard),
         }
         for name, order in orders.items():
