@@ -51,6 +51,11 @@ class ShardPieces:
     digests: NDArray[np.uint8]
     """(P, 32) sha256."""
 
+    def of(self, shard: int) -> slice:
+        """Which are those of a shard, by its number."""
+        first, last = np.searchsorted(self.shard, (shard, shard + 1)).tolist()
+        return slice(first, last)
+
 
 def write_index(
     path: Path, shards: Sequence[Shard], rows: Sequence[Rows], pieces: Sequence[Pieces]

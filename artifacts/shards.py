@@ -144,10 +144,17 @@ def write_shard(
     return shard, joined, cutter.pieces()
 
 
-def sample_starts(rows: Rows) -> NDArray[np.int64]:
-    """Where each sample begins in its shard, with the header of its first file. -> (N,)."""
-    starts: NDArray[np.int64] = np.min([*rows.offsets.values()], axis=0) - BLOCK
-    return starts
+def sample_starts(rows: Rows, which: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Where samples begin in their shards, with the header of the first file.
+
+    All of them, or those at some places: (M,) -> (M,).
+    """
+    first, *others = (
+        offsets if which is None else offsets.take(which) for offsets in rows.offsets.values()
+    )
+    for offsets in others:
+        first = np.minimum(first, offsets)
+    return first - BLOCK
 
 
 def _block(samples: Samples, position: int) -> tuple[memoryview, Rows]:

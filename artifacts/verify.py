@@ -155,13 +155,13 @@ def damaged_pieces(path: Path, number: int, pieces: ShardPieces) -> list[tuple[i
 
     `number` is the shard's.
     """
-    own = np.flatnonzero(pieces.shard == number)
+    own = pieces.of(number)
+    starts, ends = pieces.starts[own].tolist(), pieces.ends[own].tolist()
     tar = np.memmap(path, np.uint8, mode="r")
     return [
-        (int(pieces.starts[piece]), int(pieces.ends[piece]))
-        for piece in own.tolist()
-        if hashlib.sha256(tar[pieces.starts[piece] : pieces.ends[piece]].data).digest()
-        != pieces.digests[piece].tobytes()
+        (start, end)
+        for start, end, digest in zip(starts, ends, pieces.digests[own], strict=True)
+        if hashlib.sha256(tar[start:end].data).digest() != digest.tobytes()
     ]
 
 

@@ -114,7 +114,8 @@ class Batches:
             )
         )
         own = [share(left[slice(*span)], epoch, layout) for span in spans]
-        rows = [epoch.rows[positions] for positions in own]
+        ends = np.cumsum([len(positions) for positions in own])
+        rows = np.split(epoch.rows.take(np.concatenate([_NONE, *own])), ends[:-1]) if own else []
         by_processes = self._by_processes(rows)
         coming: Iterable[Rows] = rows
         if self.shards is not None and not by_processes:

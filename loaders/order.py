@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quire.artifacts.index import Index
-from quire.artifacts.shards import BLOCK, padded
+from quire.artifacts.shards import padded, sample_starts
 
 Rows: TypeAlias = NDArray[np.int64]
 Positions: TypeAlias = NDArray[np.int64]
@@ -86,8 +86,9 @@ class Sequential:
 
     def __init__(self, index: Index, rows: Rows) -> None:
         self.rows = rows
-        size = stored_bytes(index, rows)
-        self.windows = _equal(len(rows), size, max(_RUN, size * (size <= Shuffle.window)))
+        self.bytes = stored_bytes(index, rows)
+        most = max(_RUN, self.bytes * (self.bytes <= Shuffle.window))
+        self.windows = _equal(len(rows), self.bytes, most)
 
     def __call__(self, epoch: int) -> Epoch:
         """See `Order`."""
@@ -143,9 +144,10 @@ class Blocks:
 
 def shuffled(index: Index, rows: Rows, shuffle: Shuffle | None, seed: int) -> Uniform | Blocks:
     """Blocks mixed in windows; without a `Shuffle`, or where one window holds all, uniform."""
-    if shuffle is not None and stored_bytes(index, rows) > shuffle.window:
+    uniform = Uniform(index, rows, seed)
+    if shuffle is not None and uniform.bytes > shuffle.window:
         return Blocks(index, rows, shuffle, seed)
-    return Uniform(index, rows, seed)
+    return uniform
 
 
 def _mixed(rng: np.random.Generator, count: int) -> Positions:
@@ -199,14 +201,4 @@ def extents(index: Index, rows: Rows) -> tuple[Rows, Rows]:
     if not offsets:
         return np.zeros_like(rows), np.zeros_like(rows)
     ends = np.max([offsets[e][rows] + padded(lengths[e][rows]) for e in offsets], axis=0)
-    return starts_of(index, rows), ends
-
-
-def starts_of(index: Index, rows: Rows) -> Rows:
-    """Where each sample begins in its shard, tar header included. (N,) rows -> (N,) bytes."""
-    first, *others = index.rows.offsets.values()
-    starts = first.take(rows)
-    for offsets in others:
-        np.minimum(starts, offsets.take(rows), out=starts)
-    starts -= BLOCK
-    return starts
+    return sample_starts(index.rows, rows), ends

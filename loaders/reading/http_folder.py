@@ -94,7 +94,7 @@ class HTTPFolder:
         try:
             yield
         except Exception:
-            for connection in self._own.__dict__.pop("connections", {}).values():
+            for connection, _ in self._own.__dict__.pop("connections", {}).values():
                 connection.close()
                 self._all.discard(connection)
             raise
@@ -115,36 +115,35 @@ class HTTPFolder:
 
     def _ask(self, place: SplitResult, headers: dict[str, str]) -> http.client.HTTPResponse:
         target = urllib.parse.urlunsplit(("", "", place.path or "/", place.query, ""))
-        connection, target = self._connection(place, target)
+        connection, before = self._connection(place)
         own = {"User-Agent": "quire", "Accept-Encoding": "identity", **headers}
         if place.username is not None and place.hostname == self._base.hostname:
             pair = f"{unquote(place.username)}:{unquote(place.password or '')}"
             own["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        connection.request("GET", target, headers=own)
+        connection.request("GET", before + target, headers=own)
         return connection.getresponse()
 
-    def _connection(
-        self, place: SplitResult, target: str
-    ) -> tuple[http.client.HTTPConnection, str]:
-        """This thread's connection to a host, or to the proxy before it, and what to ask it for."""
-        kept: dict[tuple[str, str], http.client.HTTPConnection]
+    def _connection(self, place: SplitResult) -> tuple[http.client.HTTPConnection, str]:
+        """This thread's connection to a host, and what it wants before a path.
+
+        Where there is a proxy, the connection is to that, which tunnels what is secure.
+        """
+        kept: dict[tuple[str, str], tuple[http.client.HTTPConnection, str]]
         kept = self._own.__dict__.setdefault("connections", {})
         host = place.netloc.rpartition("@")[2]
-        proxy = urllib.request.getproxies().get(place.scheme)
-        if proxy and urllib.request.proxy_bypass(place.hostname or ""):
-            proxy = None
-        through = urlsplit(proxy).netloc.rpartition("@")[2] if proxy else host
         if (place.scheme, host) not in kept:
+            proxy = urllib.request.getproxies().get(place.scheme)
+            if proxy and urllib.request.proxy_bypass(place.hostname or ""):
+                proxy = None
+            through = urlsplit(proxy).netloc.rpartition("@")[2] if proxy else host
             secure = place.scheme == "https"
             kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
             connection = kind(through, timeout=_SECONDS)
             if proxy and secure:
                 connection.set_tunnel(host)
-            kept[place.scheme, host] = connection
+            kept[place.scheme, host] = connection, f"http://{host}" if proxy and not secure else ""
             self._all.add(connection)
-        if proxy and place.scheme == "http":
-            target = f"http://{host}{target}"
-        return kept[place.scheme, host], target
+        return kept[place.scheme, host]
 
 
 def _close(connections: set[http.client.HTTPConnection]) -> None:

@@ -75,12 +75,6 @@ def expect_random(mapped: NDArray[np.uint8]) -> None:
     _advise(mapped, mmap.MADV_RANDOM)
 
 
-def ask_for(mapped: NDArray[np.uint8], start: int, stop: int) -> None:
-    """Have the bytes [start, stop) read soon, without waiting for them."""
-    begin = start - start % mmap.PAGESIZE
-    _advise(mapped[begin:stop], mmap.MADV_WILLNEED)
-
-
 def in_memory(mapped: NDArray[np.uint8], offset: int) -> bool:
     """Whether the page with the byte at `offset` can be read without the disk."""
     page = mapped.ctypes.data + offset - offset % mmap.PAGESIZE

@@ -86,7 +86,6 @@ class PieceShards:
         self._windows = Windows(
             index, manifest.shards, self._fill, threads=CONNECTIONS, reads=reads
         )
-        self._bounds = np.searchsorted(pieces.shard, np.arange(len(manifest.shards) + 1))
 
     def held(self, rows: Rows) -> Held:
         """See `quire.loaders.reading.held.Shards`."""
@@ -113,9 +112,9 @@ class PieceShards:
 
     def _pieces(self, read: Read) -> list["_Piece"]:
         """The pieces of a read, which is of whole ones."""
-        first, last = self._bounds[read.shard : read.shard + 2]
-        ends = self.pieces.ends[first:last]
-        begin, end = first + np.searchsorted(ends, (read.start, read.stop - 1), "right")
+        own = self.pieces.of(read.shard)
+        places = np.searchsorted(self.pieces.ends[own], (read.start, read.stop - 1), "right")
+        begin, end = (own.start + places).tolist()
         return [
             _Piece(
                 int(self.pieces.starts[number]),

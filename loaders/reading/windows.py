@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
-from quire.artifacts.shards import Shard
-from quire.loaders.order import Positions, Rows, starts_of, stored_bytes
+from quire.artifacts.shards import Shard, sample_starts
+from quire.loaders.order import Positions, Rows, stored_bytes
 from quire.loaders.reading.held import Bytes, Held
 from quire.loaders.reading.memory import Memory
 from quire.loaders.reading.reads import Read, reads_of
@@ -77,7 +77,7 @@ class Windows:
     def held(self, rows: Rows) -> Held:
         """See `quire.loaders.reading.held.Shards`; what is in no window is read now."""
         firsts = self.firsts.take(self.index.shard.take(rows))
-        positions = firsts + starts_of(self.index, rows)
+        positions = firsts + sample_starts(self.index.rows, rows)
         held = Held({}, np.empty(len(rows), np.int64), firsts, np.empty(len(rows), np.int64))
         lacking = np.arange(len(rows))
         for window in self.open:
