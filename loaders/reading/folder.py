@@ -83,12 +83,9 @@ class Folder:
     def _is_in_memory(self, rows: Rows) -> bool:
         """Whether samples are in the page cache, as far as a few of them tell."""
         some = rows[:: max(1, len(rows) // _LOOKS)]
-        shards = self.index.shard[some].tolist()
         _, ends = extents(self.index, some)
-        return all(
-            in_memory(self._mapped[shard], end - 1)
-            for shard, end in zip(shards, ends.tolist(), strict=True)
-        )
+        held = self._mapped.held(some)
+        return all(in_memory(address) for address in (held.addresses + ends - 1).tolist())
 
     def _map(self, number: int) -> Bytes:
         tar = map_file(self._shard(number))

@@ -75,11 +75,10 @@ def expect_random(mapped: NDArray[np.uint8]) -> None:
     _advise(mapped, mmap.MADV_RANDOM)
 
 
-def in_memory(mapped: NDArray[np.uint8], offset: int) -> bool:
-    """Whether the page with the byte at `offset` can be read without the disk."""
-    page = mapped.ctypes.data + offset - offset % mmap.PAGESIZE
+def in_memory(address: int) -> bool:
+    """Whether the page with a mapped byte can be read without the disk."""
     state = ctypes.c_ubyte(0)
-    if _system().mincore(page, 1, ctypes.byref(state)):
+    if _system().mincore(address - address % mmap.PAGESIZE, 1, ctypes.byref(state)):
         return False
     return bool(state.value & 1)
 
@@ -101,15 +100,9 @@ class Mapped:
         self._addresses = np.zeros(int(index.shard.max(initial=-1)) + 1, np.int64)
         self._lock = Lock()
 
-    def __getitem__(self, number: int) -> Bytes:
-        """A shard, mapped. -> (L,)."""
-        return self._held(np.array([number], np.int32)).arrays[number]
-
     def held(self, rows: Rows) -> Held:
         """See `quire.loaders.reading.held.Shards`."""
-        return self._held(self.index.shard.take(rows))
-
-    def _held(self, shards: NDArray[np.int32]) -> Held:
+        shards = self.index.shard.take(rows)
         with self._lock:
             addresses = self._addresses.take(shards)
             if len(self._arrays) < len(self._addresses) and not addresses.all():
