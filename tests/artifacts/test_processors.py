@@ -17,6 +17,14 @@ def files(folder: Path, contents: dict[str, str]) -> Path:
     return folder
 
 
+def tell(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, membership: str, groups: dict[str, str]
+) -> None:
+    """Let this process be in control groups."""
+    monkeypatch.setattr(module, "_GROUPS", files(folder / "groups", groups))
+    monkeypatch.setattr(module, "_MEMBERSHIP", files(folder, {"cgroup": membership}) / "cgroup")
+
+
 @pytest.mark.parametrize(
     ("membership", "groups", "expected"),
     [
@@ -59,8 +67,7 @@ def test_the_least_of_what_is_allowed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_GROUPS", files(tmp_path / "groups", groups))
-    monkeypatch.setattr(module, "_MEMBERSHIP", files(tmp_path, {"cgroup": membership}) / "cgroup")
+    tell(tmp_path, monkeypatch, membership, groups)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
     assert processors() == expected
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5}, raising=False)
@@ -94,8 +101,7 @@ def test_memory_is_the_least_of_what_there_is_and_what_is_allowed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_GROUPS", files(tmp_path / "groups", groups))
-    monkeypatch.setattr(module, "_MEMBERSHIP", files(tmp_path, {"cgroup": membership}) / "cgroup")
+    tell(tmp_path, monkeypatch, membership, groups)
     there = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr(os, "sysconf", there.__getitem__)
     assert memory() == expected

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from quire.artifacts.errors import BundleError
 from quire.loaders.order import Shuffle
 from quire.loaders.reading import remote
-from quire.loaders.stream import stream
+from quire.loaders.stream import Stream, stream
 from quire.train.engine.runs import absolute
 from tests.loaders.conftest import N
 from tests.loaders.served import Server
@@ -21,6 +21,14 @@ from tests.loaders.served import Server
 
 def rows(batches: Any) -> list[int]:
     return [row for batch in batches for row in batch["row"].tolist()]
+
+
+def ranks_of(server: Server, world_size: int, workers: int, batch_size: int) -> list[Stream]:
+    options: dict[str, Any] = {"shuffle": True, "world_size": world_size, "workers": workers}
+    return [
+        stream(server.address, batch_size=batch_size, rank=rank, **options)
+        for rank in range(world_size)
+    ]
 
 
 def test_samples_are_those_of_the_folder(
@@ -41,19 +49,7 @@ def test_samples_are_those_of_the_folder(
 def test_an_epoch_gives_each_sample_once_and_each_rank_as_many_batches(
     server: Server, way: str, workers: int, world_size: int
 ) -> None:
-    epochs = [
-        list(
-            stream(
-                server.address,
-                batch_size=2,
-                shuffle=True,
-                rank=rank,
-                world_size=world_size,
-                workers=workers,
-            )
-        )
-        for rank in range(world_size)
-    ]
+    epochs = [list(rank) for rank in ranks_of(server, world_size, workers, 2)]
     assert sorted(row for epoch in epochs for row in rows(epoch)) == list(range(N))
     assert len({len(epoch) for epoch in epochs}) == 1
 
@@ -212,26 +208,13 @@ def test_where_data_was_is_recorded_without_secrets() -> None:
 def test_a_state_of_any_step_resumes_to_exactly_the_rest(
     server: Server, way: str, world_size: int, workers: int
 ) -> None:
-    def ranks(count: int, worked_by: int) -> list[Any]:
-        return [
-            stream(
-                server.address,
-                batch_size=4,
-                shuffle=True,
-                rank=rank,
-                world_size=count,
-                workers=worked_by,
-            )
-            for rank in range(count)
-        ]
-
-    stopped = ranks(world_size, workers)
+    stopped = ranks_of(server, world_size, workers, 4)
     used: set[int] = set()
     for step, batches in enumerate(zip(*stopped, strict=True)):
         used |= set(rows(batches))
         state = stopped[-1].state_dict()
         assert all(rank.state_dict() == state for rank in stopped)
-        resumed = ranks(1 + step % 3, 0)
+        resumed = ranks_of(server, 1 + step % 3, 0, 4)
         for rank in resumed:
             rank.load_state_dict(state)
         left = set(range(N)) - used or set(range(N))  # nothing left: the next epoch
