@@ -103,7 +103,7 @@ class Batches:
         layout, ranges = self.layout, position.ranges
         samples = total(ranges)
         epoch = self.order(position.epoch)
-        left = np.concatenate([np.arange(start, stop) for start, stop in ranges] or [_NONE])
+        left = _joined(ranges)
         spans = list(
             global_batches(
                 0,
@@ -113,13 +113,13 @@ class Batches:
                 drop_last=layout.drop_last,
             )
         )
-        own = [share(left[slice(*span)], epoch, layout) for span in spans]
-        ends = np.cumsum([len(positions) for positions in own])
-        rows = np.split(epoch.rows.take(np.concatenate([_NONE, *own])), ends[:-1]) if own else []
+        own = shares(left, spans, epoch, layout)
+        taken = epoch.rows.take(left)
+        rows = [taken[start:stop] for start, stop in own]
         by_processes = self._by_processes(rows)
         coming: Iterable[Rows] = rows
         if self.shards is not None and not by_processes:
-            coming = self._ahead(self.shards, rows, own, epoch)
+            coming = self._ahead(self.shards, rows, [left[slice(*span)] for span in own], epoch)
         batches = self._read(coming, by_processes=by_processes)
         for (_, stop), batch in zip(spans, batches, strict=True):
             yield batch, slice_ranges(ranges, stop, samples)
@@ -202,11 +202,35 @@ def free_shared_memory() -> int:
     return system.f_bavail * system.f_frsize
 
 
-def share(positions: Positions, epoch: Epoch, layout: Layout) -> Positions:
-    """What a rank takes of a batch that all ranks share. (G,) positions in the order -> (B,)."""
-    if layout.world_size > 1 and epoch.places is not None:
-        positions = positions[np.argsort(epoch.places[positions], kind="stable")]
-    return positions[slice(*part(0, len(positions), number=layout.rank, parts=layout.world_size))]
+def shares(
+    left: Positions, spans: Sequence[tuple[int, int]], epoch: Epoch, layout: Layout
+) -> list[tuple[int, int]]:
+    """What a rank takes of the batches that all ranks share.
+
+    Args:
+        left: positions in the epoch's order; within a batch they are put in the order in which
+            ranks divide it.
+        spans: where the batches begin and end in `left`.
+        epoch: whose order it is.
+        layout: the rank, and how many there are.
+
+    Returns:
+        Where the rank's part of each batch begins and ends in `left`.
+    """
+    if layout.world_size == 1:
+        return [*spans]
+    if epoch.places is not None:
+        for start, stop in spans:
+            batch = left[start:stop]
+            left[start:stop] = batch[np.argsort(epoch.places[batch], kind="stable")]
+    return [part(*span, number=layout.rank, parts=layout.world_size) for span in spans]
+
+
+def _joined(ranges: Ranges) -> Positions:
+    """The positions of ranges, one after another."""
+    if len(ranges) == 1:
+        return np.arange(*ranges[0])
+    return np.concatenate([_NONE, *(np.arange(start, stop) for start, stop in ranges)])
 
 
 def handed_over(batches: Iterable[Batch], to_device: ToDevice | None) -> Iterator[Batch]:

@@ -75,12 +75,14 @@ def expect_random(mapped: NDArray[np.uint8]) -> None:
     _advise(mapped, mmap.MADV_RANDOM)
 
 
-def in_memory(address: int) -> bool:
-    """Whether the page with a mapped byte can be read without the disk."""
+def in_memory(addresses: NDArray[np.int64]) -> bool:
+    """Whether the pages with some mapped bytes can be read without the disk. (N,) -> ..."""
     state = ctypes.c_ubyte(0)
-    if _system().mincore(address - address % mmap.PAGESIZE, 1, ctypes.byref(state)):
-        return False
-    return bool(state.value & 1)
+    where, mincore = ctypes.byref(state), _system().mincore
+    for page in (addresses - addresses % mmap.PAGESIZE).tolist():
+        if mincore(page, 1, where) or not state.value & 1:
+            return False
+    return True
 
 
 def _advise(mapped: NDArray[np.uint8], advice: int) -> None:

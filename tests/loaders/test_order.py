@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quire.artifacts.index import Index
-from quire.loaders.batches import Layout, share
+from quire.loaders.batches import Layout, shares
 from quire.loaders.order import (
     Blocks,
     Epoch,
@@ -131,10 +131,12 @@ def batches_of(epoch: Epoch, batch_size: int, world_size: int) -> list[list[Rows
             0, len(epoch.rows), batch_size=batch_size, world_size=world_size, drop_last=False
         )
     )
-    layouts = [Layout(batch_size, rank, world_size, 0, False) for rank in range(world_size)]
-    return [
-        [epoch.rows[share(np.arange(*span), epoch, layout)] for span in spans] for layout in layouts
-    ]
+    ranks = []
+    for rank in range(world_size):
+        left = np.arange(len(epoch.rows))
+        own = shares(left, spans, epoch, Layout(batch_size, rank, world_size, 0, False))
+        ranks.append([epoch.rows[left[slice(*span)]] for span in own])
+    return ranks
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,7 @@ def test_the_batches_of_blocks_are_those_of_their_order(bundle: Path) -> None:
 @pytest.fixture
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is in the page cache, as far as the loaders know."""
-    monkeypatch.setattr(folder, "in_memory", lambda address: False)
+    monkeypatch.setattr(folder, "in_memory", lambda addresses: False)
 
 
 @pytest.mark.usefixtures("cold")
