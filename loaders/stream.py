@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from quire.artifacts.address import Address, is_address
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import Manifest
@@ -18,7 +19,6 @@ from quire.loaders.batches import Batches, Layout, Position
 from quire.loaders.decode import Array
 from quire.loaders.order import Blocks, Order, Rows, Sequential, Shuffle, Uniform, shuffled
 from quire.loaders.reader import Batch, Reader
-from quire.loaders.reading.address import Address, is_address
 from quire.loaders.reading.cache import cache_of
 from quire.loaders.reading.folder import Folder, open_folder
 from quire.loaders.reading.held import Shards

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from quire.artifacts.address import Address
 from quire.artifacts.bundle import read_manifest
 from quire.artifacts.errors import BundleError
+from quire.artifacts.http_folder import WholeOnly
 from quire.artifacts.index import Index, ShardPieces, read_index
 from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, Manifest
 from quire.loaders.order import Rows, Shuffle
-from quire.loaders.reading.address import Address
 from quire.loaders.reading.cache import Cache
 from quire.loaders.reading.held import Ahead, Bytes, Held
-from quire.loaders.reading.http_folder import WholeOnly
 from quire.loaders.reading.mapped import Mapped, map_open
 from quire.loaders.reading.reads import PieceReads, Read
 from quire.loaders.reading.windows import PAGE, Windows

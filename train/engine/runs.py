@@ -26,10 +26,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from quire.artifacts.address import is_address, shown
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import RunError
 from quire.artifacts.lock import held
-from quire.loaders.reading.address import is_address, shown
 
 FORMAT = 1
 RUN, METRICS, MODEL, FAILED = "run.json", "metrics.jsonl", "model.safetensors", "failed.json"

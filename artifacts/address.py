@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import fsspec
 
 from quire.artifacts.errors import BundleError
+from quire.artifacts.http_folder import HTTPFolder, Refused, WholeOnly
 from quire.artifacts.manifest import File
 from quire.artifacts.shards import Shard
-from quire.loaders.reading.http_folder import HTTPFolder, Refused, WholeOnly
 
 Got = TypeVar("Got")
 
