@@ -1,9 +1,14 @@
 """Addresses of bundles: http, https, and whatever fsspec knows."""
 
 import hashlib
+import os
 import re
+import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -45,6 +50,10 @@ class Address:
         self.text = text.rstrip("/")
         http_only = scheme.lower() in ("http", "https") and mark == "://"
         self._http = HTTPFolder(text) if http_only else None
+        self._fetched: Path | None = None  # the folder of files that were fetched
+
+    def __str__(self) -> str:
+        return self.shown
 
     def read(self, name: str, expected: Shard | File | None = None) -> bytes:
         """All of a file, as the manifest has it.
@@ -62,6 +71,24 @@ class Address:
             return body
 
         return self._tried(name, once)
+
+    def fetch(self, name: str, expected: Shard | File | None = None) -> Path:
+        """All of a file, as the manifest has it, in a temporary file that lasts as long as this.
+
+        Raises:
+            BundleError: see `read`; or there is no space for it.
+        """
+        try:
+            if self._fetched is None:
+                self._fetched = Path(tempfile.mkdtemp(prefix="quire-"))
+                weakref.finalize(self, shutil.rmtree, self._fetched, ignore_errors=True)
+            path = self._fetched / name
+            if not path.exists():
+                body = self.read(name, expected)
+                path.write_bytes(body)
+        except OSError as error:
+            raise BundleError(f"{self.shown}/{name} cannot be kept here ({error})") from error
+        return path
 
     def read_part(
         self, name: str, start: int, into: memoryview, check: Callable[[], str | None]
@@ -106,10 +133,10 @@ class Address:
             except WholeOnly:
                 raise
             except FileNotFoundError:
-                raise BundleError(f"{place} is missing") from None
+                raise MissingFile(f"{place} is missing") from None
             except Refused as error:
                 if error.status == 404:
-                    raise BundleError(f"{place} is missing") from None
+                    raise MissingFile(f"{place} is missing") from None
                 if not error.passes:
                     raise BundleError(f"{place} cannot be had: {error}") from None
                 problem = f"cannot be had: {error}"
@@ -130,8 +157,43 @@ class Address:
         return text.splitlines()[0][:_SAID]
 
 
+class MissingFile(BundleError):
+    """There is no such file at an address."""
+
+
 class _OtherBytes(Exception):
     """What came is not what the manifest says."""
+
+
+class Location(str):
+    """The place of a bundle as somebody gave it: a folder, or an address.
+
+    Whatever prints it, or puts it into a message, gets it without password and signature; what
+    opens it gets all of it.
+
+    >>> print(Location("https://me:secret@example.org/fog?sig=abc"), Location("data/fog"))
+    https://example.org/fog data/fog
+    """
+
+    def __new__(cls, text: str | os.PathLike[str]) -> "Location":
+        """All of what was given, though it were a location itself."""
+        return super().__new__(cls, os.fspath(text)[:])
+
+    def __str__(self) -> str:
+        text = self[:]  # a plain string
+        return shown(text) if is_address(text) else text
+
+    def __format__(self, form: str) -> str:
+        return format(str(self), form)
+
+    def __repr__(self) -> str:
+        return repr(str(self))
+
+
+def place_of(bundle: str | os.PathLike[str]) -> Path | Address:
+    """Where a bundle lies: in a folder, or at an address."""
+    text = os.fspath(bundle)
+    return Address(text) if is_address(text) else Path(text).expanduser()
 
 
 def shown(address: str) -> str:

@@ -1,11 +1,20 @@
-"""A bundle in its folder: opening it finds all that can be found without reading the shards."""
+"""A bundle, wherever it is: opening it finds all that can be found without reading the shards."""
 
+import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
 from pathlib import Path
+from typing import IO
 
+import numpy as np
+
+from quire.artifacts.address import Address, place_of
 from quire.artifacts.digest import sha256
 from quire.artifacts.errors import BundleError
+from quire.artifacts.http_folder import WholeOnly
 from quire.artifacts.index import Index, read_index
 from quire.artifacts.manifest import (
     INDEX,
@@ -17,67 +26,123 @@ from quire.artifacts.manifest import (
     parse_sums,
     sums,
 )
-from quire.artifacts.shards import Shard
+from quire.artifacts.pieces import damaged
+from quire.artifacts.shards import Shard, sample_starts
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle: its folder, manifest and index."""
+    """An opened bundle: where it lies, its manifest and its index."""
 
-    folder: Path
+    place: Path | Address
     manifest: Manifest
     index: Index
 
-    def path(self, name: str) -> Path:
-        """Where a file of the bundle lies."""
-        return self.folder / name
+    def __str__(self) -> str:
+        """Its place, as anybody may see it."""
+        return str(self.place)
+
+    @property
+    def remote(self) -> bool:
+        """Whether it lies at an address."""
+        return isinstance(self.place, Address)
+
+    def table(self, name: str, content: str) -> Path:
+        """A table's file, once its bytes are known to be the manifest's; fetched where it must be.
+
+        Raises:
+            BundleError: there is none, so it is no bundle of `content`; or it is damaged.
+        """
+        known = self.manifest.files.get(name)
+        if known is None:
+            raise BundleError(f"{self} has no {name}: it is no bundle of {content}")
+        if isinstance(self.place, Address):
+            return self.place.fetch(name, known)
+        check_digest(self.place, known)
+        return self.place / name
 
     def read(self, row: int) -> Mapping[str, bytes]:
-        """The files of one sample by extension."""
-        rows = self.index.rows
-        shard = self.manifest.shards[self.index.shard[row]]
-        with self.path(shard.name).open("rb") as file:
-            sample = {}
-            for extension in rows.offsets:
-                file.seek(int(rows.offsets[extension][row]))
-                sample[extension] = file.read(int(rows.lengths[extension][row]))
+        """The files of one sample by extension; at an address, of what was checked by digest.
+
+        Raises:
+            BundleError: they cannot be had from there, or are damaged.
+        """
+        number = int(self.index.shard[row])
+        shard = self.manifest.shards[number]
+        if isinstance(self.place, Address):
+            if self.index.pieces is not None:
+                start = int(sample_starts(self.index.rows, np.array([row]))[0])
+                (piece,) = self.index.pieces.between(number, start, start + 1)
+                body = bytearray(piece.length)
+                try:
+                    check = partial(damaged, [piece], piece.start, body)
+                    self.place.read_part(shard.name, piece.start, memoryview(body), check)
+                    return self._members(row, BytesIO(body), piece.start)
+                except WholeOnly:
+                    pass
+            path = self.place.fetch(shard.name, shard)
+        else:
+            path = self.place / shard.name
+        with path.open("rb") as file:
+            return self._members(row, file, 0)
+
+    def _members(self, row: int, file: IO[bytes], begin: int) -> Mapping[str, bytes]:
+        """The files of a sample from bytes of its shard, which begin at `begin`."""
+        rows, sample = self.index.rows, {}
+        for extension in rows.offsets:
+            file.seek(int(rows.offsets[extension][row]) - begin)
+            sample[extension] = file.read(int(rows.lengths[extension][row]))
         return sample
 
 
-def open_bundle(folder: Path) -> Bundle:
-    """Open a bundle; manifest and index are checked by digest, the other files by their size.
+def open_bundle(bundle: str | os.PathLike[str] | Address) -> Bundle:
+    """Open a bundle, in a folder or at an address.
+
+    Manifest and index are checked by digest, and in a folder the other files by their size.
 
     Raises:
-        BundleError: the folder holds no complete bundle, or one that is damaged.
+        BundleError: there is no complete bundle, or it is damaged.
     """
-    manifest = read_manifest(folder)
+    place = bundle if isinstance(bundle, Address) else place_of(bundle)
+    manifest = read_manifest(place)
+    known = manifest.files[INDEX]
+    if isinstance(place, Address):
+        return Bundle(place, manifest, read_index(place.fetch(INDEX, known), manifest))
     for file in manifest.files.values():
-        check_size(folder, file.name, file.bytes)
-    check_digest(folder, manifest.files[INDEX])
-    return Bundle(folder, manifest, read_index(folder / INDEX, manifest))
+        check_size(place, file.name, file.bytes)
+    check_digest(place, known)
+    return Bundle(place, manifest, read_index(place / INDEX, manifest))
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder, when it is the one that SHA256SUMS knows.
+def read_manifest(bundle: str | os.PathLike[str] | Address) -> Manifest:
+    """The manifest of a bundle, when it is the one that SHA256SUMS knows.
 
     Raises:
         BundleError: there is none, or it is damaged.
     """
+    place = bundle if isinstance(bundle, Address) else place_of(bundle)
+    try:
+        if isinstance(place, Address):
+            text, listed = (place.read(name) for name in (MANIFEST, SUMS))
+        else:
+            text, listed = _manifest_in(place), (place / SUMS).read_bytes()
+        known = parse_sums(listed.decode("ascii")).get(MANIFEST)
+        manifest = Manifest.from_json(text.decode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{place}: {MANIFEST} and {SUMS} cannot be read ({error})") from error
+    if known != hashlib.sha256(text).hexdigest():
+        raise BundleError(f"{place}: {MANIFEST} and {SUMS} disagree; `quire verify` says more")
+    return manifest
+
+
+def _manifest_in(folder: Path) -> bytes:
     path = folder / MANIFEST
     if not path.is_file():
         what = "is not complete: build it again to go on" if folder.is_dir() else "does not exist"
         raise BundleError(f"{folder} {what} (no {MANIFEST})")
     if path.stat().st_size > MAX_BYTES:
         raise BundleError(f"{path} is larger than any manifest")
-    try:
-        known = parse_sums((folder / SUMS).read_text("ascii")).get(MANIFEST)
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{folder}: {MANIFEST} and {SUMS} cannot be read ({error})") from error
-    manifest = Manifest.from_json(text)
-    if known != sha256(path):
-        raise BundleError(f"{folder}: {MANIFEST} and {SUMS} disagree; `quire verify` says more")
-    return manifest
+    return path.read_bytes()
 
 
 def check_size(folder: Path, name: str, size: int) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quire.artifacts import tables
-from quire.artifacts.bundle import Bundle, check_digest
+from quire.artifacts.bundle import Bundle
 from quire.artifacts.errors import BundleError
 
 COOCCURRENCE = "cooccurrence.h5"
@@ -89,12 +89,7 @@ def read_cooccurrence(bundle: Bundle) -> Cooccurrence:
     Raises:
         BundleError: there are none, or they are damaged or cannot be what they say.
     """
-    if COOCCURRENCE not in bundle.manifest.files:
-        raise BundleError(
-            f"{bundle.folder} has no {COOCCURRENCE}: it is no bundle of co-occurrence"
-        )
-    check_digest(bundle.folder, bundle.manifest.files[COOCCURRENCE])
-    with tables.open_table(bundle.path(COOCCURRENCE)) as file:
+    with tables.open_table(bundle.table(COOCCURRENCE, "co-occurrence")) as file:
         names = _class_names(file)
         size = len(names)
         found = Cooccurrence(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quire.artifacts import tables
-from quire.artifacts.bundle import Bundle, check_digest
+from quire.artifacts.bundle import Bundle
 from quire.artifacts.errors import BuildError, BundleError
 
 FEATURES = "features.h5"
@@ -118,12 +118,8 @@ def read_features(bundle: Bundle) -> FeatureTable:
     Raises:
         BundleError: there is no such table, or it is damaged or cannot be what it says.
     """
-    if FEATURES not in bundle.manifest.files:
-        raise BundleError(f"{bundle.folder} has no {FEATURES}: it is not a bundle of features")
-    check_digest(bundle.folder, bundle.manifest.files[FEATURES])
-    size = bundle.manifest.files[FEATURES].bytes
-    with tables.open_table(bundle.path(FEATURES)) as file:
-        rows, width = _shape(file, size)
+    with tables.open_table(bundle.table(FEATURES, "features")) as file:
+        rows, width = _shape(file, bundle.manifest.files[FEATURES].bytes)
         table = FeatureTable(
             features=_array(file, "features", (rows, width), np.float32),
             labels=_array(file, "label", (rows,), np.int64),

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quire.artifacts import tables
-from quire.artifacts.bundle import Bundle, check_digest
+from quire.artifacts.bundle import Bundle
 from quire.artifacts.errors import BundleError
 
 GRAPHS = "graphs.h5"
@@ -235,10 +235,7 @@ def read_cells(bundle: Bundle) -> Cells | None:
 @contextmanager
 def _opened(bundle: Bundle) -> Iterator[h5py.File]:
     """The table, once its bytes are known to be the manifest's."""
-    if GRAPHS not in bundle.manifest.files:
-        raise BundleError(f"{bundle.folder} has no {GRAPHS}: it is not a bundle of graphs")
-    check_digest(bundle.folder, bundle.manifest.files[GRAPHS])
-    with tables.open_table(bundle.path(GRAPHS)) as file:
+    with tables.open_table(bundle.table(GRAPHS, "graphs")) as file:
         yield file
 
 

@@ -24,7 +24,7 @@ from quire.artifacts import tables
 from quire.artifacts.errors import BundleError
 from quire.artifacts.manifest import Manifest
 from quire.artifacts.members import check_extension
-from quire.artifacts.pieces import Pieces
+from quire.artifacts.pieces import Piece, Pieces
 from quire.artifacts.shards import BLOCK, Rows, Shard, concatenate
 
 
@@ -55,6 +55,20 @@ class ShardPieces:
         """Which are those of a shard, by its number."""
         first, last = np.searchsorted(self.shard, (shard, shard + 1)).tolist()
         return slice(first, last)
+
+    def between(self, shard: int, start: int, stop: int) -> list[Piece]:
+        """The pieces of a shard that bytes [start, stop) of it lie in."""
+        own = self.of(shard)
+        places = np.searchsorted(self.ends[own], (start, stop - 1), "right")
+        first, last = (own.start + places).tolist()
+        return [
+            Piece(
+                int(self.starts[number]),
+                int(self.ends[number]),
+                self.digests[number].tobytes().hex(),
+            )
+            for number in range(first, last + 1)
+        ]
 
 
 def write_index(
@@ -100,8 +114,9 @@ def read_index(path: Path, manifest: Manifest) -> Index:
     shards = manifest.shards
     counts = [shard.samples for shard in shards]
     with tables.open_table(path) as file:
+        found = tables.get(file, "shard", shape=(sum(counts),))  # what counts claim is in a file
         number = np.repeat(np.arange(len(shards), dtype=np.int32), counts)
-        if not np.array_equal(tables.get(file, "shard", shape=number.shape), number):
+        if not np.array_equal(found, number):
             raise BundleError(f"{path.name} gives the samples to other shards than the manifest")
         names = tables.get(file, "shards", shape=(len(shards),))
         if names.tolist() != [shard.name.encode() for shard in shards]:

@@ -4,6 +4,7 @@ A bundle has a manifest if and only if it is complete. Nothing in it tells when,
 by how many workers the bundle was made, so two builds of one recipe are equal by `diff -r`.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -89,6 +90,11 @@ class Manifest:
         files: tuple[Shard | File, ...] = (*self.shards, *self.tables, self.card)
         return {file.name: file for file in files}
 
+    @property
+    def sha256(self) -> str:
+        """The digest of its file."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
     def to_json(self) -> str:
         """The same manifest always gives the same text."""
         record = asdict(self)
@@ -116,6 +122,8 @@ class Manifest:
                 **record,
             )
             _check(manifest)
+            if manifest.to_json() != text:
+                raise BundleError(f"{MANIFEST} has another form than a manifest has")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BundleError(f"{MANIFEST} is not a manifest ({error!r})") from error
         return manifest

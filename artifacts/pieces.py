@@ -5,12 +5,16 @@ a shard goes on to its end. So no sample lies in two pieces.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 PIECE = 1 << 18  # bytes
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,35 @@ class Pieces:
     """(P,) bytes into the shard; the last is its length."""
     digests: NDArray[np.uint8]
     """(P, 32) sha256 of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a shard."""
+
+    start: int
+    end: int
+    digest: str
+    """Its sha256, in 64 hexadecimal digits."""
+
+    @property
+    def length(self) -> int:
+        """In bytes."""
+        return self.end - self.start
+
+
+def damaged(pieces: Sequence[Piece], begin: int, body: Buffer) -> str | None:
+    """Which of some pieces differs from its digest, in a sentence; None when none does.
+
+    `body` are bytes of their shard from `begin` on.
+    """
+    view = memoryview(body)
+    for piece in pieces:
+        data = view[piece.start - begin :][: piece.length]
+        if hashlib.sha256(data).hexdigest() != piece.digest:
+            where = f"bytes {piece.start:,} to {piece.end:,}"
+            return f"is damaged in {where}: their digest is not the index's"
+    return None
 
 
 class Cutter:

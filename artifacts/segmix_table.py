@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from quire.artifacts import tables
 from quire.artifacts.blend import PARTS
-from quire.artifacts.bundle import Bundle, check_digest
+from quire.artifacts.bundle import Bundle
 from quire.artifacts.crop import Crop
 from quire.artifacts.errors import BundleError
 
@@ -108,10 +108,7 @@ def read_blends(bundle: Bundle) -> Blends:
     Raises:
         BundleError: there are none, or they are damaged or cannot be what they say.
     """
-    if SEGMIX not in bundle.manifest.files:
-        raise BundleError(f"{bundle.folder} has no {SEGMIX}: it is no bundle of blends")
-    check_digest(bundle.folder, bundle.manifest.files[SEGMIX])
-    with tables.open_table(bundle.path(SEGMIX)) as file:
+    with tables.open_table(bundle.table(SEGMIX, "blends")) as file:
         names, in_all = file.attrs.get("class_names"), file.attrs.get("blends")
         if not isinstance(names, bytes) or not isinstance(in_all, np.int64):
             raise BundleError(f"{SEGMIX} does not name its classes, or count its blends")

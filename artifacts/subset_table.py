@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quire.artifacts import tables
-from quire.artifacts.bundle import Bundle, check_digest
+from quire.artifacts.bundle import Bundle
 from quire.artifacts.errors import BundleError
 
 SUBSETS = "subsets.h5"
@@ -96,11 +96,8 @@ def read_subsets(bundle: Bundle) -> SubsetTable:
     Raises:
         BundleError: there are none, or they are damaged or cannot be what they say.
     """
-    if SUBSETS not in bundle.manifest.files:
-        raise BundleError(f"{bundle.folder} has no {SUBSETS}: it is no bundle of subsets")
-    known = bundle.manifest.files[SUBSETS]
-    check_digest(bundle.folder, known)
-    with tables.open_table(bundle.path(SUBSETS)) as file:
+    with tables.open_table(bundle.table(SUBSETS, "subsets")) as file:
+        known = bundle.manifest.files[SUBSETS]
         names = _column(file, "id", None, known.bytes)
         count = len(names)
         source_index = _whole(file, "source_index", (count,))

@@ -2,13 +2,17 @@
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
+from quire.artifacts.address import Address, MissingFile, place_of
 from quire.artifacts.digest import sha256
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index, ShardPieces, read_index
@@ -16,6 +20,7 @@ from quire.artifacts.manifest import INDEX, MANIFEST, MAX_BYTES, SUMS, Manifest,
 from quire.artifacts.shards import BLOCK, TRAILER, Shard, headers, member_names, padded
 
 _NAMED = 3  # damaged pieces of a shard, at most
+_FETCHES = 8  # files that are fetched at a time
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,118 +34,190 @@ class Problem:
         return f"{self.file}: {self.reason}"
 
 
-Report = Callable[[int, int], None]  # bytes hashed so far, bytes in all
+Report = Callable[[int, int], None]  # bytes checked so far, bytes in all
 
 
-def verify(folder: Path, *, report: Report | None = None) -> tuple[Problem, ...]:
+class _Files(Protocol):
+    """The files of a bundle, wherever they are."""
+
+    def problems(self, known: Sequence[str]) -> Iterator[Problem]:
+        """What can be seen without a look into files: what is there besides those known, links."""
+
+    def file(self, name: str) -> AbstractContextManager[Path]:
+        """A file, for as long as the context.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            BundleError: it cannot be had.
+        """
+
+
+class _InFolder:
+    """Files of a folder; they are never followed out of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries = {entry.name: entry for entry in os.scandir(folder)}
+
+    def problems(self, known: Sequence[str]) -> Iterator[Problem]:
+        """See `_Files`."""
+        for name, entry in self.entries.items():
+            if entry.is_symlink():
+                yield Problem(name, "a link")
+            elif name not in known:
+                yield Problem(name, "not part of the bundle")
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """See `_Files`."""
+        entry = self.entries.get(name)
+        if entry is None:
+            raise FileNotFoundError(name)
+        if not entry.is_file(follow_symlinks=False):
+            raise BundleError("a link" if entry.is_symlink() else "no plain file")
+        yield self.folder / name
+
+
+class _AtAddress:
+    """Files that are fetched to look at them, and thrown away then."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+    def problems(self, known: Sequence[str]) -> Iterator[Problem]:
+        """See `_Files`; an address does not tell what else is there."""
+        yield from ()
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """See `_Files`."""
+        with tempfile.TemporaryDirectory(prefix="quire-") as scratch:
+            path = Path(scratch) / name
+            try:
+                path.write_bytes(self.address.read(name))
+            except MissingFile:
+                raise FileNotFoundError(name) from None
+            except BundleError as error:
+                raise BundleError(str(error).removeprefix(f"{self.address}/{name} ")) from None
+            yield path
+
+
+def verify(bundle: str | os.PathLike[str], *, report: Report | None = None) -> tuple[Problem, ...]:
     """Every problem of a bundle, sorted by file; none for a sound one.
 
-    Files are only read, never followed out of the folder, and nothing is written.
+    Files are only read, never followed out of the folder, and nothing is written there. At an
+    address each is fetched once, and what is there besides the bundle's files is not seen.
+
+    Args:
+        bundle: a folder, or an address.
+        report: called with the bytes that were checked, and how many there are.
     """
-    if not folder.is_dir():
-        return (Problem(str(folder), "no such folder"),)
-    names = {entry.name: entry for entry in os.scandir(folder)}
-    problems = [Problem(n, "a link") for n, entry in names.items() if entry.is_symlink()]
-    plain = {n: folder / n for n, entry in names.items() if entry.is_file(follow_symlinks=False)}
-    manifest, known, found = _records(plain)
-    problems += found
-    digests = _digests(plain, known, report)
-    compared = list(_compare(set(names), known, digests))
-    if manifest is not None:
-        crossed = list(_cross_check(plain, manifest, digests))
-        damaged = {problem.file for problem in (*problems, *compared, *crossed)}
-        if not crossed and not damaged & {INDEX, MANIFEST}:
-            # counts are worth believing only where the sizes are as the manifest says
-            try:
-                index = read_index(folder / INDEX, manifest)
-            except BundleError as error:
-                problems.append(Problem(INDEX, str(error)))
-            else:
-                compared = [_located(folder, problem, manifest, index) for problem in compared]
-                problems += _structure(folder, manifest, index, damaged)
-        problems += crossed
-    return tuple(sorted({*problems, *compared}))
+    place = place_of(bundle)
+    if isinstance(place, Path) and not place.is_dir():
+        return (Problem(str(place), "no such folder"),)
+    files: _Files = _AtAddress(place) if isinstance(place, Address) else _InFolder(place)
+    manifest, known, problems = _records(files)
+    problems += files.problems([*known, MANIFEST, SUMS])
+    check = _Check(files, manifest, known)
+    if INDEX in known:
+        problems += check(INDEX)  # before the shards, which are held against it
+    rest = sorted(known.keys() - {INDEX})
+    total, done = sum(map(check.size, rest)), 0
+    with ThreadPoolExecutor(_FETCHES if isinstance(place, Address) else None) as pool:
+        for name, found in zip(rest, pool.map(check, rest), strict=True):
+            problems += found
+            done += check.size(name)
+            if report is not None:
+                report(done, total)
+    return tuple(sorted({*problems}))
 
 
-def _records(
-    plain: Mapping[str, Path],
-) -> tuple[Manifest | None, dict[str, str], list[Problem]]:
+def _records(files: _Files) -> tuple[Manifest | None, dict[str, str], list[Problem]]:
     """The manifest, the digests to hold the files against, and what is wrong with these records.
 
     Where manifest and SHA256SUMS disagree, the digests are those of SHA256SUMS.
     """
     manifest, known, problems = None, {}, []
+    digest = ""
     try:
-        if plain[MANIFEST].stat().st_size > MAX_BYTES:
-            raise BundleError("larger than any manifest")
-        manifest = Manifest.from_json(plain[MANIFEST].read_text("utf-8"))
+        with files.file(MANIFEST) as path:
+            if path.stat().st_size > MAX_BYTES:
+                raise BundleError("larger than any manifest")
+            digest = sha256(path)
+            manifest = Manifest.from_json(path.read_text("utf-8"))
         known = {name: file.sha256 for name, file in manifest.files.items()}
+    except FileNotFoundError:
+        problems.append(Problem(MANIFEST, "missing: the bundle is not complete"))
     except (BundleError, OSError, UnicodeDecodeError) as error:
         problems.append(Problem(MANIFEST, str(error)))
-    except KeyError:
-        problems.append(Problem(MANIFEST, "missing: the bundle is not complete"))
     try:
-        listed = parse_sums(plain[SUMS].read_text("ascii"))
-    except (KeyError, OSError, UnicodeDecodeError) as error:
-        reason = "missing" if isinstance(error, KeyError) else str(error)
-        return manifest, known, [*problems, Problem(SUMS, reason)]
-    if MANIFEST in plain and listed.get(MANIFEST) != sha256(plain[MANIFEST]):
+        with files.file(SUMS) as path:
+            text = path.read_text("ascii")
+    except FileNotFoundError:
+        return manifest, known, [*problems, Problem(SUMS, "missing")]
+    except (BundleError, OSError, UnicodeDecodeError) as error:
+        return manifest, known, [*problems, Problem(SUMS, str(error))]
+    listed = parse_sums(text)
+    if digest and listed.get(MANIFEST) != digest:
         problems.append(Problem(MANIFEST, f"its digest is not the one in {SUMS}"))
         known = {n: d for n, d in listed.items() if Path(n).name == n and n != MANIFEST}
+    if manifest is not None and text != sums(manifest, digest):
+        problems.append(Problem(SUMS, "does not say what the manifest says"))
     return manifest, known, problems
 
 
-def _digests(
-    plain: Mapping[str, Path], known: Mapping[str, str], report: Report | None
-) -> dict[str, str]:
-    """The digest of every file that the bundle names and that is there."""
-    wanted = [plain[name] for name in sorted(known) if name in plain]
-    total, done = sum(path.stat().st_size for path in wanted), 0
-    digests = {}
-    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
-        for path, digest in zip(wanted, pool.map(sha256, wanted), strict=True):
-            digests[path.name] = digest
-            done += path.stat().st_size
-            if report is not None:
-                report(done, total)
-    return digests
+class _Check:
+    """Holds files against what is known of them; hashing releases the interpreter's lock."""
 
+    def __init__(self, files: _Files, manifest: Manifest | None, known: Mapping[str, str]) -> None:
+        self.files = files
+        self.known = known
+        self.manifest = manifest
+        self.index: Index | None = None  # once it was checked, and is sound
+        shards = () if manifest is None else manifest.shards
+        self.shards = {shard.name: number for number, shard in enumerate(shards)}
+        self.bounds = np.cumsum([0, *(shard.samples for shard in shards)], dtype=object).tolist()
 
-def _compare(
-    present: set[str], known: Mapping[str, str], digests: Mapping[str, str]
-) -> Iterator[Problem]:
-    """Files that are missing, damaged, or there without being part of the bundle."""
-    for name, digest in known.items():
-        if name not in present:
-            yield Problem(name, "missing")
-        elif name in digests and digests[name] != digest:
-            yield Problem(name, "damaged: its digest is not the recorded one")
-    for name in sorted(present - {*known, MANIFEST, SUMS}):
-        yield Problem(name, "not part of the bundle")
+    def size(self, name: str) -> int:
+        """How many bytes a file should have; 0 where nobody knows."""
+        known = None if self.manifest is None else self.manifest.files.get(name)
+        return 0 if known is None else known.bytes
 
+    def __call__(self, name: str) -> list[Problem]:
+        """What is wrong with a file."""
+        try:
+            with self.files.file(name) as path:
+                return [Problem(name, reason) for reason in self._reasons(name, path)]
+        except FileNotFoundError:
+            return [Problem(name, "missing")]
+        except (BundleError, OSError) as error:
+            return [Problem(name, str(error))]
 
-def _cross_check(
-    plain: Mapping[str, Path], manifest: Manifest, digests: Mapping[str, str]
-) -> Iterator[Problem]:
-    """Manifest against file sizes and against SHA256SUMS."""
-    for name, file in manifest.files.items():
-        if name in digests and (size := plain[name].stat().st_size) != file.bytes:
-            yield Problem(name, f"{size} bytes; the manifest says {file.bytes}")
-    if (
-        SUMS in plain
-        and plain[SUMS].read_bytes() != sums(manifest, sha256(plain[MANIFEST])).encode()
-    ):
-        yield Problem(SUMS, "does not say what the manifest says")
+    def _reasons(self, name: str, path: Path) -> Iterator[str]:
+        size, number = path.stat().st_size, self.shards.get(name)
+        expected = None if self.manifest is None else self.manifest.files.get(name)
+        as_long = expected is not None and expected.bytes == size
+        if expected is not None and not as_long:
+            yield f"{size} bytes; the manifest says {expected.bytes}"
+        if sha256(path) != self.known[name]:
+            places = self._damaged(path, number) if as_long else []
+            where = f"; {_said(places)}" if places else ""
+            yield f"damaged: its digest is not the recorded one{where}"
+        elif expected is None or not as_long or expected.sha256 != self.known[name]:
+            return  # the manifest is not to be believed
+        elif name == INDEX and self.manifest is not None:
+            self.index = read_index(path, self.manifest)
+        elif number is not None and self.index is not None and self.manifest is not None:
+            rows = slice(*self.bounds[number : number + 2])
+            shard = self.manifest.shards[number]
+            if problem := shard_problem(path, shard, self.index, number, rows):
+                yield problem
 
-
-def _located(folder: Path, problem: Problem, manifest: Manifest, index: Index) -> Problem:
-    """The same problem; of a shard with damaged bytes, where these are."""
-    numbers = {shard.name: number for number, shard in enumerate(manifest.shards)}
-    path = folder / problem.file
-    if problem.file not in numbers or not path.is_file() or index.pieces is None:
-        return problem
-    places = damaged_pieces(path, numbers[problem.file], index.pieces)
-    return Problem(problem.file, f"{problem.reason}; {_said(places)}") if places else problem
+    def _damaged(self, path: Path, number: int | None) -> list[tuple[int, int]]:
+        """Which pieces of a shard are damaged, as far as that is known."""
+        if number is None or self.index is None or self.index.pieces is None:
+            return []
+        return damaged_pieces(path, number, self.index.pieces)
 
 
 def _said(places: Sequence[tuple[int, int]]) -> str:
@@ -163,23 +240,6 @@ def damaged_pieces(path: Path, number: int, pieces: ShardPieces) -> list[tuple[i
         for start, end, digest in zip(starts, ends, pieces.digests[own], strict=True)
         if hashlib.sha256(tar[start:end].data).digest() != digest.tobytes()
     ]
-
-
-def _structure(
-    folder: Path, manifest: Manifest, index: Index, damaged: set[str]
-) -> Iterator[Problem]:
-    """Tar headers and pieces against the index, for the shards whose bytes are as recorded."""
-    bounds = np.cumsum([0, *(shard.samples for shard in manifest.shards)]).tolist()
-    sound = {
-        shard.name: (folder / shard.name, shard, index, number, slice(*bounds[number : number + 2]))
-        for number, shard in enumerate(manifest.shards)
-        if shard.name not in damaged
-    }
-    with ThreadPoolExecutor() as pool:
-        reasons = pool.map(lambda arguments: shard_problem(*arguments), sound.values())
-        for name, reason in zip(sound, reasons, strict=True):
-            if reason:
-                yield Problem(name, reason)
 
 
 def shard_problem(path: Path, shard: Shard, index: Index, number: int, rows: slice) -> str | None:

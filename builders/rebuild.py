@@ -33,10 +33,10 @@ class Outcome:
 
 
 def rebuild(
-    folder: Path,
+    bundle: str | os.PathLike[str],
     source: str | None,
     *,
-    outside: Mapping[str, Path],
+    outside: Mapping[str, Any],
     shards: int,
     seed: int | None = None,
     report: Report | None = None,
@@ -44,7 +44,7 @@ def rebuild(
     """Derive shards, chosen at random, from the source and hold their digests against the manifest.
 
     Args:
-        folder: the bundle; nothing in it is changed.
+        bundle: a folder, in which nothing is changed, or an address.
         source: the raw dataset as KIND:PATH; None where the recipe reads none.
         outside: paths of further files that the recipe reads, by field.
         shards: how many to derive; all where there are not so many, and then the tables as well.
@@ -54,7 +54,7 @@ def rebuild(
     Raises:
         BuildError: source or further files are not those that the bundle was built from.
     """
-    manifest = read_manifest(folder)
+    manifest = read_manifest(bundle)
     recipe = from_record(RECIPES, manifest.identity.recipe, outside)
     opened = open_source(source, split=recipe.split, reads=recipe.reads)
     recipe = recipe.resolve(opened)

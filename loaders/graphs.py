@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -41,7 +40,7 @@ def load_graphs(bundle: str | os.PathLike[str]) -> list[StoredGraph]:
         BundleError: the bundle is incomplete or damaged, has no graphs, a graph that cannot be, or
             graphs of pruned networks, which are read by `load_prunings`.
     """
-    opened = open_bundle(Path(bundle))
+    opened = open_bundle(bundle)
     if opened.manifest.identity.recipe.get("kind") == _PRUNED:
         raise BundleError(f"{bundle} has masks of pruned networks, not graphs of networks")
     return _stored(opened)
@@ -102,7 +101,7 @@ def load_prunings(bundle: str | os.PathLike[str]) -> Prunings:
         BundleError: the bundle is incomplete or damaged, of another kind, or its graphs are not
             those of prunings.
     """
-    opened = open_bundle(Path(bundle))
+    opened = open_bundle(bundle)
     if (kind := opened.manifest.identity.recipe.get("kind")) != _PRUNED:
         raise BundleError(f"{bundle} is of the kind {kind!r}; it has no pruned networks")
     graphs, length = _stored(opened), _length(opened)
@@ -120,7 +119,7 @@ def _length(bundle: Bundle) -> int:
     length = min(last, len(rows)) + 1
     same = np.array_equal(step, rows % length) and np.array_equal(pruning, rows // length)
     if not same or not len(rows) or len(rows) % length:
-        raise BundleError(f"{bundle.folder}: the index does not number prunings and their steps")
+        raise BundleError(f"{bundle}: the index does not number prunings and their steps")
     return length
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from quire.artifacts.shards import Rows as IndexRows
 from quire.loaders.batches import Batches, Layout
 from quire.loaders.order import Rows
 from quire.loaders.reader import Batch, Reader
-from quire.loaders.reading.folder import Folder, open_folder
+from quire.loaders.reading.opening import open_to_read, shards_of
 from quire.loaders.stream import Stream, Value, chosen, column_of, decoders, order_of
 
 _COLUMNS = ("source_index", "partner_index", "cluster", "partner_cluster", "parts")
@@ -82,15 +82,17 @@ def stream_pairs(
         ValueError: rank, world size, batch size, workers or rows make no sense.
     """
     layout = Layout(batch_size, rank, world_size, workers, drop_last)
-    threads = decoders(threads, workers)
-    opened = open_folder(Path(bundle), verify=verify)
+    opened = open_to_read(bundle, verify=verify)
     blends = read_blends(opened)
     index = _index(blends)
     wanted = chosen(index, select, rows)
     further = {name: column_of(index, name, "i") for name in columns}
-    shards = Folder(opened, verify=verify, in_order=False)
-    scenes = Reader(shards, np.arange(len(opened.index)), columns=(), threads=threads)
-    reader = PairReader(opened, scenes, blends, further, threads=threads, blend=blend)
+    scenes = np.arange(len(opened.index))
+    shards = shards_of(opened, scenes, verify=verify, in_order=False)
+    if opened.remote:
+        layout = replace(layout, workers=0)  # each worker process would fetch everything
+    read = Reader(shards, scenes, columns=(), threads=decoders(threads, layout.workers))
+    reader = PairReader(opened, read, blends, further, threads=read.threads, blend=blend)
     target = None if device is None else torch.device(device)
     batches = Batches(reader, order_of(index, wanted, shuffle, seed), layout, target)
     return Stream(opened.manifest, index, wanted, batches, seed=seed)
@@ -206,7 +208,7 @@ def _fill(bundle: Bundle) -> tuple[int, int, int]:
         or len(fill) != 3
         or not all(isinstance(level, int) and 0 <= level <= 255 for level in fill)
     ):
-        raise BundleError(f"{bundle.folder}: the recipe has no colour to fill with, but {fill!r}")
+        raise BundleError(f"{bundle}: the recipe has no colour to fill with, but {fill!r}")
     return fill[0], fill[1], fill[2]
 
 
@@ -215,12 +217,12 @@ def _rows_of_scenes(bundle: Bundle, blends: Blends) -> NDArray[np.int64]:
     index = bundle.index
     there = set(index.rows.offsets)
     if "mask.png" not in there or "phantom.png" in there or len(there & _IMAGES) != 1:
-        raise BundleError(f"{bundle.folder} stores no scenes to blend: it is no virtual bundle")
+        raise BundleError(f"{bundle} stores no scenes to blend: it is no virtual bundle")
     numbers = column_of(index, "source_index", "i")
     order = np.argsort(numbers, kind="stable")
     asked = np.stack([blends.source_index, blends.partner_index], axis=1).astype(np.int64)
     places = np.searchsorted(numbers[order], asked).clip(max=len(numbers) - 1)
     found: NDArray[np.int64] = order[places]
     if (numbers[found] != asked).any():
-        raise BundleError(f"{bundle.folder}: a blend is of a scene that the bundle does not have")
+        raise BundleError(f"{bundle}: a blend is of a scene that the bundle does not have")
     return found

@@ -4,13 +4,11 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from quire.artifacts.address import Address, is_address
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import Manifest
@@ -19,10 +17,7 @@ from quire.loaders.batches import Batches, Layout, Position
 from quire.loaders.decode import Array
 from quire.loaders.order import Blocks, Order, Rows, Sequential, Shuffle, Uniform, shuffled
 from quire.loaders.reader import Batch, Reader
-from quire.loaders.reading.cache import cache_of
-from quire.loaders.reading.folder import Folder, open_folder
-from quire.loaders.reading.held import Shards
-from quire.loaders.reading.remote import open_remote, remote_shards
+from quire.loaders.reading.opening import open_to_read, shards_of
 from quire.loaders.sampler import Ranges
 
 Value = str | int | float
@@ -50,7 +45,7 @@ class Stream:
         self.rows = rows
         self._batches = batches
         self._identity = {
-            "bundle": hashlib.sha256(manifest.to_json().encode()).hexdigest(),
+            "bundle": manifest.sha256,
             "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
             "order": batches.order.name,
             "seed": seed,
@@ -173,35 +168,27 @@ def stream(
         ValueError: rank, world size, batch size, workers, rows or shuffle make no sense.
     """
     layout = Layout(batch_size, rank, world_size, workers, drop_last)
-    address = os.fspath(bundle)
-    remote = is_address(address)
-    threads = decoders(threads, 0 if remote else workers)
-    if remote:
-        place = Address(address)
-        manifest, index = open_remote(place)
-    else:
-        opened = open_folder(Path(bundle).expanduser(), verify=verify)
-        manifest, index = opened.manifest, opened.index
+    opened = open_to_read(bundle, verify=verify)
+    manifest, index = opened.manifest, opened.index
     _check_split(manifest, split)
     wanted = chosen(index, select, rows)
     for name in columns:
         column_of(index, name, "biuf")
     order = order_of(index, wanted, shuffle, seed)
     check_window(order, world_size)
-    shards: Shards
-    if remote:
-        kept = cache_of(cache, cache_bytes, os.environ)
-        shards = remote_shards(place, manifest, index, wanted, kept)
-        layout = replace(layout, workers=0)  # each worker process would fetch everything
-    else:
-        shards = Folder(opened, verify=verify, in_order=not shuffle)
-    batches = Batches(
-        Reader(shards, wanted, columns=columns, threads=threads),
-        order,
-        layout,
-        None if device is None else torch.device(device),
-        shards,
+    shards = shards_of(
+        opened,
+        wanted,
+        verify=verify,
+        in_order=not shuffle,
+        cache=cache,
+        cache_bytes=cache_bytes,
     )
+    if opened.remote:
+        layout = replace(layout, workers=0)  # each worker process would fetch everything
+    reader = Reader(shards, wanted, columns=columns, threads=decoders(threads, layout.workers))
+    target = None if device is None else torch.device(device)
+    batches = Batches(reader, order, layout, target, shards)
     return Stream(manifest, index, wanted, batches, seed=seed)
 
 

@@ -50,12 +50,13 @@ def sources() -> int:
     return 0
 
 
-def verify_command(bundle: Path, /) -> int:
+def verify_command(bundle: str, /) -> int:
     """Check every byte of a bundle; each damaged, missing or foreign file is named on a line.
 
     Args:
-        bundle: The bundle's folder.
+        bundle: The bundle's folder, or its address.
     """
+    from quire.artifacts.address import place_of
     from quire.artifacts.verify import verify
 
     with _progress("bytes") as report:
@@ -63,29 +64,29 @@ def verify_command(bundle: Path, /) -> int:
     for problem in problems:
         print(problem)
     if not problems:
-        print(f"{bundle}: sound")
+        print(f"{place_of(bundle)}: sound")
     return 1 if problems else 0
 
 
 def rebuild(
-    bundle: Path,
+    bundle: str,
     /,
     source: str | None = None,
     shards: int = 3,
     frost_dir: Path | None = None,
-    features: Path | None = None,
-    cooccurrence: Path | None = None,
+    features: str | None = None,
+    cooccurrence: str | None = None,
     seed: int | None = None,
 ) -> int:
     """Derive some shards of a bundle anew and compare digests: an audit without a full build.
 
     Args:
-        bundle: The bundle's folder.
+        bundle: The bundle's folder, or its address.
         source: The raw dataset as KIND:PATH, where the recipe reads one.
         shards: How many shards, chosen at random; where there are not more, also the tables.
         frost_dir: Folder of the frost images, for a recipe that used one.
-        features: Bundle of features, for a recipe that used one.
-        cooccurrence: Bundle of co-occurrence, for a recipe that used one.
+        features: Bundle of features, a folder or an address, for a recipe that used one.
+        cooccurrence: Bundle of co-occurrence, a folder or an address, for a recipe that used one.
         seed: Chooses the same shards again.
     """
     from quire.builders.rebuild import rebuild
@@ -99,11 +100,11 @@ def rebuild(
     return 0 if outcome.same else 1
 
 
-def show(bundle: Path, /, html: Path | None = None, png: Path | None = None) -> int:
+def show(bundle: str, /, html: Path | None = None, png: Path | None = None) -> int:
     """Say what is in a bundle: counts, recipe, and a contact sheet of its samples.
 
     Args:
-        bundle: The bundle's folder.
+        bundle: The bundle's folder, or its address.
         html: Write it all as one page.
         png: Write the contact sheet as a picture.
     """

@@ -26,7 +26,6 @@ blends of VOC's scenes among them; small ones on 64-bit ARM (emulated); and all 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 import h5py
@@ -114,7 +113,7 @@ def to_record(recipe: Recipe[Any]) -> dict[str, Any]:
 
 
 def from_record(
-    known: Mapping[str, type[AnyRecipe]], record: Mapping[str, Any], outside: Mapping[str, Path]
+    known: Mapping[str, type[AnyRecipe]], record: Mapping[str, Any], outside: Mapping[str, Any]
 ) -> AnyRecipe:
     """The recipe that `to_record` wrote down, with the paths that its record leaves out.
 

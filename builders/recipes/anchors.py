@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import h5py
@@ -21,10 +20,8 @@ from numpy.typing import NDArray
 
 from quire.artifacts import tables
 from quire.artifacts.bundle import open_bundle, read_manifest
-from quire.artifacts.digest import sha256
 from quire.artifacts.errors import RecipeError
 from quire.artifacts.feature_table import read_features
-from quire.artifacts.manifest import MANIFEST
 from quire.artifacts.shards import TRAILER, Samples
 from quire.builders.draws import sample_rng
 from quire.builders.engine.plan import ShardTask, cut
@@ -63,8 +60,8 @@ class Anchors:
     """Seed of the draws; without effect on the other strategies."""
     samples_per_shard: int = 5000
     """Samples in a shard, at most; a class is never divided."""
-    features: Path | None = dataclasses.field(default=None, metadata=OUTSIDE)
-    """Bundle of features of the same split; nearest and farthest need it."""
+    features: str | None = dataclasses.field(default=None, metadata=OUTSIDE)
+    """Bundle of features of the same split, for nearest and farthest: a folder, or an address."""
 
     def __post_init__(self) -> None:
         """Refuse what is wrong whatever the source.
@@ -100,8 +97,7 @@ class Anchors:
         """The digest of the manifest of the features, where they are read."""
         if self.features is None:
             return {}
-        read_manifest(self.features)
-        return {"features": sha256(self.features / MANIFEST)}
+        return {"features": read_manifest(self.features).sha256}
 
     def plan(self, source: ImageSource) -> tuple[ShardTask, ...]:
         """Whole classes, cut into shards; a task's numbers are those of anchors."""
@@ -160,17 +156,18 @@ class Anchors:
         """A row for every image of the split, where the strategy asks for features. -> (N, F)."""
         if self.features is None:
             return None
-        table = read_features(open_bundle(self.features))
+        bundle = open_bundle(self.features)
+        table = read_features(bundle)
         split = f"{source.kind} {source.split}"
         if not np.array_equal(table.source_index, np.arange(len(source))):
             raise RecipeError(
-                f"{self.features} has features of {len(table.labels):,} images, the last of them"
+                f"{bundle} has features of {len(table.labels):,} images, the last of them"
                 f" number {table.source_index[-1]:,}; {split} has {len(source):,}"
             )
         differ = np.flatnonzero(table.labels != source.read_labels())
         if len(differ):
             raise RecipeError(
-                f"{self.features} has another class for image {differ[0]:,} than {split}: its"
+                f"{bundle} has another class for image {differ[0]:,} than {split}: its"
                 " features are of other images"
             )
         return table.features

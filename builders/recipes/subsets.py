@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from quire.artifacts.address import Location
 from quire.artifacts.bundle import open_bundle, read_manifest
 from quire.artifacts.cooccurrence_table import Cooccurrence, read_cooccurrence
-from quire.artifacts.digest import sha256
 from quire.artifacts.errors import RecipeError
-from quire.artifacts.manifest import MANIFEST, LeftOut
+from quire.artifacts.manifest import LeftOut
 from quire.artifacts.shards import Samples
 from quire.artifacts.subset_table import FLAGS, NONE, SUBSETS, write_subsets
 from quire.builders.engine.plan import ShardTask, cut
@@ -51,8 +50,9 @@ class Subsets:
     """Keep scenes with two classes that are together in fewer masks than this, but in some."""
     scenes_per_shard: int = 500
     """Scenes that are looked at in one task."""
-    cooccurrence: Path | None = field(default=None, metadata=OUTSIDE)
-    """Bundle of co-occurrence of the training split; the thresholds are about its counts."""
+    cooccurrence: str | None = field(default=None, metadata=OUTSIDE)
+    """Bundle of co-occurrence of the training split, a folder or an address; the thresholds are
+    about its counts."""
 
     def __post_init__(self) -> None:
         """Refuse what is wrong whatever the source.
@@ -78,7 +78,8 @@ class Subsets:
         """
         counts = self._counts()
         if counts is not None and counts.class_names != source.class_names:
-            raise RecipeError(f"{self.cooccurrence} counts other classes than {source.kind} has")
+            place = Location(self.cooccurrence or "")
+            raise RecipeError(f"{place} counts other classes than {source.kind} has")
         return self
 
     def _counts(self) -> Cooccurrence | None:
@@ -90,8 +91,7 @@ class Subsets:
         """The digest of the manifest of the counts, where they are read."""
         if self.cooccurrence is None:
             return {}
-        read_manifest(self.cooccurrence)
-        return {"cooccurrence": sha256(self.cooccurrence / MANIFEST)}
+        return {"cooccurrence": read_manifest(self.cooccurrence).sha256}
 
     def plan(self, source: SegmentationSource) -> tuple[ShardTask, ...]:
         """All scenes, cut into tasks; none of them has samples."""

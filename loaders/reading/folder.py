@@ -8,15 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from quire.artifacts.bundle import (
-    Bundle,
-    check_digest,
-    check_listing,
-    check_records,
-    check_size,
-    open_bundle,
-)
+from quire.artifacts.bundle import check_digest, check_size
 from quire.artifacts.errors import BundleError
+from quire.artifacts.index import Index
+from quire.artifacts.manifest import Manifest
 from quire.artifacts.processors import memory
 from quire.artifacts.verify import shard_problem
 from quire.loaders.order import Rows, extents
@@ -38,14 +33,17 @@ class Folder:
     windows: a page fault would read 128 KB for a sample of 5, or a page at a time.
     """
 
-    def __init__(self, bundle: Bundle, *, verify: bool, in_order: bool) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, index: Index, *, verify: bool, in_order: bool
+    ) -> None:
         """`in_order`: samples are read as they follow one another, which the system sees itself."""
-        self.bundle = bundle
-        self.index = bundle.index
+        self.folder = folder
+        self.manifest = manifest
+        self.index = index
         self.verify = verify
         self.in_order = in_order
-        sizes = sum(shard.bytes for shard in bundle.manifest.shards)
-        self.small = sizes < _SMALL * len(bundle.index)
+        sizes = sum(shard.bytes for shard in manifest.shards)
+        self.small = sizes < _SMALL * len(index)
         self.direct = sizes > _CACHED * memory()
         self._start()
 
@@ -75,9 +73,7 @@ class Folder:
             self._windows = None
             return None
         if self._windows is None:
-            self._windows = Windows(
-                self.index, self.bundle.manifest.shards, self._fill, threads=_READS
-            )
+            self._windows = Windows(self.index, self.manifest.shards, self._fill, threads=_READS)
         return self._windows
 
     def _is_in_memory(self, rows: Rows) -> bool:
@@ -108,32 +104,19 @@ class Folder:
 
     def _shard(self, number: int) -> Path:
         """The file of a shard, once it is known to be the one that the manifest names."""
-        shard = self.bundle.manifest.shards[number]
-        path = self.bundle.path(shard.name)
+        shard = self.manifest.shards[number]
+        path = self.folder / shard.name
         with self._lock:
             if number not in self._checked:
-                check_size(self.bundle.folder, shard.name, shard.bytes)
+                check_size(self.folder, shard.name, shard.bytes)
                 if self.verify:
-                    check_digest(self.bundle.folder, shard)
+                    check_digest(self.folder, shard)
                     first = int(np.searchsorted(self.index.shard, number))
                     rows = slice(first, first + shard.samples)
                     if problem := shard_problem(path, shard, self.index, number, rows):
                         raise BundleError(f"{path}: {problem}")
                 self._checked.add(number)
         return path
-
-
-def open_folder(folder: Path, *, verify: bool) -> Bundle:
-    """An opened bundle, in whose folder nothing is but its files; their digests only on demand.
-
-    Raises:
-        BundleError: it is incomplete, damaged or hostile.
-    """
-    bundle = open_bundle(folder)
-    check_listing(folder, bundle.manifest)
-    if verify:
-        check_records(folder, bundle.manifest)
-    return bundle
 
 
 def _read(path: Path, read: Read, slot: Bytes, *, direct: bool) -> bool:

@@ -1,24 +1,22 @@
-"""Bundles at an address: their records, and their shards in pieces or whole.
+"""The shards of a bundle at an address, in pieces or whole.
 
 Whatever is fetched is held against a digest before it is used. So a connection that drops or a body
 that ends early is tried again, and then an error that names the file, never a shorter epoch.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
 from quire.artifacts.address import Address
-from quire.artifacts.bundle import read_manifest
 from quire.artifacts.errors import BundleError
 from quire.artifacts.http_folder import WholeOnly
-from quire.artifacts.index import Index, ShardPieces, read_index
-from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, Manifest
+from quire.artifacts.index import Index, ShardPieces
+from quire.artifacts.manifest import Manifest
+from quire.artifacts.pieces import Piece, damaged
 from quire.loaders.order import Rows, Shuffle
 from quire.loaders.reading.cache import Cache
 from quire.loaders.reading.held import Ahead, Bytes, Held
@@ -29,21 +27,6 @@ from quire.loaders.reading.windows import PAGE, Windows
 CONNECTIONS = 32  # parts that are fetched at a time
 _WHOLE = 8  # shards that are
 _SMALL = Shuffle.window  # bytes of shards that are fetched whole
-
-
-def open_remote(address: Address) -> tuple[Manifest, Index]:
-    """The manifest and index of a bundle at an address; its shards stay where they are.
-
-    Raises:
-        BundleError: there is no complete bundle, or its records are damaged.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for file in (MANIFEST, SUMS):
-            (folder / file).write_bytes(address.read(file))
-        manifest = read_manifest(folder)
-        (folder / INDEX).write_bytes(address.read(INDEX, manifest.files[INDEX]))
-        return manifest, read_index(folder / INDEX, manifest)
 
 
 def remote_shards(
@@ -99,32 +82,18 @@ class PieceShards:
     def _fill(self, read: Read, slot: Bytes) -> None:
         """See `quire.loaders.reading.windows.Fill`."""
         own = slot[read.start % PAGE :][: read.stop - read.start]
-        pieces = self._pieces(read)
+        pieces = self.pieces.between(read.shard, read.start, read.stop)
         if self.cache is not None and self._cached(self.cache, pieces, read.start, own):
             return
         name = self.manifest.shards[read.shard].name
         self.address.read_part(
-            name, read.start, own.data, lambda: _problem(pieces, read.start, own)
+            name, read.start, own.data, partial(damaged, pieces, read.start, own.data)
         )
         if self.cache is not None:
             for piece in pieces:
                 self.cache.put(piece.digest, own[piece.start - read.start :][: piece.length].data)
 
-    def _pieces(self, read: Read) -> list["_Piece"]:
-        """The pieces of a read, which is of whole ones."""
-        own = self.pieces.of(read.shard)
-        places = np.searchsorted(self.pieces.ends[own], (read.start, read.stop - 1), "right")
-        begin, end = (own.start + places).tolist()
-        return [
-            _Piece(
-                int(self.pieces.starts[number]),
-                int(self.pieces.ends[number]),
-                self.pieces.digests[number].tobytes().hex(),
-            )
-            for number in range(begin, end + 1)
-        ]
-
-    def _cached(self, cache: Cache, pieces: Sequence["_Piece"], begin: int, own: Bytes) -> bool:
+    def _cached(self, cache: Cache, pieces: Sequence[Piece], begin: int, own: Bytes) -> bool:
         """Whether all pieces are in a cache; then they are taken from there."""
         for piece in pieces:
             data = cache.open(piece.digest, piece.length)
@@ -132,29 +101,6 @@ class PieceShards:
                 return False
             own[piece.start - begin :][: piece.length] = data
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A piece of a shard."""
-
-    start: int
-    end: int
-    digest: str
-
-    @property
-    def length(self) -> int:
-        return self.end - self.start
-
-
-def _problem(pieces: Sequence[_Piece], begin: int, body: Bytes) -> str | None:
-    """Which of some pieces, that begin at `begin` in their shard, differs from its digest."""
-    for piece in pieces:
-        data = body[piece.start - begin :][: piece.length].data
-        if hashlib.sha256(data).hexdigest() != piece.digest:
-            where = f"bytes {piece.start:,} to {piece.end:,}"
-            return f"is damaged in {where}: their digest is not the index's"
-    return None
 
 
 class WholeShards:

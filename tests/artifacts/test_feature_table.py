@@ -156,7 +156,7 @@ def test_features_that_cannot_be_are_told(
 
 def test_a_bundle_of_images_has_no_features(tmp_path: Path) -> None:
     image_bundle(tmp_path / "b", *random_images(4), samples_per_shard=2)
-    with pytest.raises(BundleError, match=r"has no features\.h5: it is not a bundle of features"):
+    with pytest.raises(BundleError, match=r"has no features\.h5: it is no bundle of features"):
         read_features(open_bundle(tmp_path / "b"))
 
 

@@ -136,7 +136,7 @@ def test_a_damaged_table_and_another_bundle_are_refused(bundle: Path, tmp_path: 
     with pytest.raises(BundleError, match=r"graphs\.h5 is damaged"):
         read_graphs(open_bundle(bundle))
     image_bundle(tmp_path / "images", *random_images(2), samples_per_shard=2)
-    with pytest.raises(BundleError, match="it is not a bundle of graphs"):
+    with pytest.raises(BundleError, match="it is no bundle of graphs"):
         read_graphs(open_bundle(tmp_path / "images"))
 
 

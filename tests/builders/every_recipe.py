@@ -51,7 +51,7 @@ def bundles(folder: Path, images: str, scenes: str, frost: Path) -> Iterator[tup
     features_of(folder / "features", pictures)
     anchors = Anchors(split="test", per_class=2)
     yield folder / "anchors-uniform", anchors, pictures
-    by_features = replace(anchors, strategy="nearest", features=folder / "features")
+    by_features = replace(anchors, strategy="nearest", features=str(folder / "features"))
     yield folder / "anchors-nearest", by_features, pictures
     yield folder / "anchors-farthest", replace(by_features, strategy="farthest"), pictures
     for generator in ("watts_strogatz", "erdos_renyi", "barabasi_albert", "random_regular"):
@@ -59,7 +59,11 @@ def bundles(folder: Path, images: str, scenes: str, frost: Path) -> Iterator[tup
     yield folder / "pruned", PRUNED, Nothing()
     yield folder / "scenes", Scenes(), drawn
     yield folder / "cooccurrence", Cooccurrence(split="train"), drawn
-    yield folder / "subsets", Subsets(split="train", cooccurrence=folder / "cooccurrence"), drawn
+    yield (
+        folder / "subsets",
+        Subsets(split="train", cooccurrence=str(folder / "cooccurrence")),
+        drawn,
+    )
     blends = SegMix(split="train", crop=48, limit=len(drawn) * 3)
     yield folder / "segmix-jpeg", blends, drawn
     yield folder / "segmix-png", replace(blends, quality=None), drawn

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quire.artifacts import pieces
-from quire.loaders.reading import address, remote
+from quire.artifacts import address, pieces
+from quire.loaders.reading import remote
 from tests.bundles import image_bundle, random_images
 from tests.loaders.served import Server
 

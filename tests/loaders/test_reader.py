@@ -91,7 +91,8 @@ def test_batches_that_are_kept_stay_as_they_were(bundle: Path, threads: int) -> 
 
 def test_a_reader_that_has_read_travels_to_another_process(bundle: Path) -> None:
     rows = np.arange(N)
-    shards = Folder(open_bundle(bundle), verify=False, in_order=False)
+    opened = open_bundle(bundle)
+    shards = Folder(bundle, opened.manifest, opened.index, verify=False, in_order=False)
     reader = Reader(shards, rows, columns=("label",), threads=2)
     before = reader[rows[:5]]
     after = pickle.loads(pickle.dumps(reader))[rows[:5]]

@@ -59,7 +59,9 @@ def begin(method: str, place: Path) -> Begin:
     scenes = segmentation.scenes(place / "scenes")
     variant: Any = method
     segment = replace(segmentation.QUICK, variant=variant, precision="float32")
-    counts = segmentation.cooccurrence(place / "counts") if variant == "binding-cm" else None
+    counts = None
+    if variant == "binding-cm":
+        counts = str(segmentation.cooccurrence(place / "counts"))
     bundles = Bundles(data=str(scenes), cooccurrence=counts)
     return lambda run, **others: train_segmentation(segment, bundles, run, **others)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from quire.artifacts.address import Location
 from quire.artifacts.errors import BundleError, RunError
 from quire.loaders.draws import Draws
 from quire.loaders.stream import stream
@@ -40,6 +41,7 @@ def read_anchors(run: Run, place: str, device: torch.device) -> Anchors:
             or none of some class.
         BundleError: it is damaged.
     """
+    place = Location(place)
     everything = stream(place, device=device)
     check_same_kind(run, everything, place)
     batches = list(everything)
@@ -54,9 +56,9 @@ def read_anchors(run: Run, place: str, device: torch.device) -> Anchors:
 
 
 def with_anchors(
-    config: Classify, run: Run, place: str | None, device: torch.device
+    config: Classify, run: Run, data: str, place: str | None, device: torch.device
 ) -> tuple[Run, Anchors | None]:
-    """What a run compares images with, if its head does that; and the run, which names it.
+    """What a run on some data compares images with, if its head does; and the run, which names it.
 
     Raises:
         RunError: anchors are wanted and not named, or not wanted, or do not fit the run's data.
@@ -69,7 +71,7 @@ def with_anchors(
     if place is None:
         raise RunError("a cnn2graph head compares images with anchors: name their bundle")
     anchors = read_anchors(run, place, device)
-    _, *wanted = shape_of(stream(run.data), run.data)
+    _, *wanted = shape_of(stream(data), data)
     if (found := list(anchors.images.shape[2:])) != wanted:
         raise RunError(f"the anchors in {place} have {found} pixels, the images {wanted}")
     inputs = {**run.inputs, ANCHORS: anchors.bundle}

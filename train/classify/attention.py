@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quire.artifacts.address import Location
 from quire.artifacts.errors import RunError
 from quire.loaders.stream import Stream, stream
 from quire.models.cnn2graph import CNN2Graph, CNN2GraphHead, Look
@@ -93,6 +94,7 @@ def analyse(
             other classes or channels.
         BundleError: a bundle is damaged.
     """
+    data = Location(data)
     run, config, model = trained(folder)
     if not isinstance(model, CNN2Graph):
         raise RunError(f"{folder} has a {config.head} head, which attends to nothing")

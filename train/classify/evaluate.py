@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from quire.artifacts.address import Location
 from quire.artifacts.errors import BundleError, RunError
 from quire.artifacts.fields import check_at_least
 from quire.loaders.augment import to_float
@@ -110,6 +111,7 @@ def evaluate(
             the context or the anchors are not what it was trained on.
         BundleError: a bundle is damaged, or lacks what is asked for.
     """
+    data = Location(data)
     how = how or Evaluate()
     run, config, model = trained(folder)
     whole = stream(data)
@@ -247,6 +249,7 @@ def _context(run: Run, config: Classify, data: str, size: int, seed: int) -> Str
     Raises:
         RunError: the bundle is not there, or not the one that the run was trained on.
     """
+    data = Location(data)
     try:
         trained_on = stream(data)
     except (BundleError, OSError) as error:

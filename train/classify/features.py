@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from quire.artifacts.address import Location
 from quire.artifacts.feature_table import Block
 from quire.loaders.stream import Stream, stream
 from quire.train.classify.evaluate import Judge
@@ -32,6 +33,7 @@ def features(
         RunError: the run is not finished, or the bundle has other classes or channels.
         BundleError: the bundle is damaged, or lacks the column source_index.
     """
+    data = Location(data)
     run, _, model = trained(folder)
     judge = Judge(model, "float32", best_device(device))
     batches = stream(

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from quire.artifacts.address import Location
 from quire.artifacts.errors import RunError
 from quire.loaders.draws import Draws
 from quire.loaders.stream import Stream
@@ -51,11 +52,12 @@ def train(
             these anchors; or a loss is NaN or infinite, with the step and the batch's keys.
         BundleError: a bundle is damaged.
     """
+    data = Location(data)
     running = running or Running()
     with joined(running.device) as ranks:
         batches = batches_of(config, data, ranks, running)
         config, run = described(config, data, batches)
-        run, known = with_anchors(config, run, anchors, ranks.device)
+        run, known = with_anchors(config, run, data, anchors, ranks.device)
         with claimed(out, run, ranks) as finished:
             if finished:
                 return False

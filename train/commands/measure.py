@@ -8,6 +8,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
 from quire.artifacts.errors import RunError
 from quire.train.classify.evaluate import Evaluate, Measured, evaluate
+from quire.train.commands.bundle_option import BundleOption
 from quire.train.commands.segmentation import measure_segmentation
 from quire.train.engine.options import Bar
 from quire.train.engine.runs import read_run
@@ -27,11 +28,11 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
 
     def command(
         runs: Positional[tuple[Path, ...]],
-        data: str,
+        data: BundleOption,
         how: Annotated[Evaluate, OmitArgPrefixes],
-        context: str | None = None,
-        anchors: str | None = None,
-        subsets: Path | None = None,
+        context: BundleOption | None = None,
+        anchors: BundleOption | None = None,
+        subsets: BundleOption | None = None,
         device: str | None = None,
         csv: Path | None = None,
     ) -> int:
@@ -108,7 +109,7 @@ def attack_command(bar: Bar) -> Callable[..., int]:
 
     def command(
         run: Positional[Path],
-        data: str,
+        data: BundleOption,
         how: Annotated[Attack, OmitArgPrefixes, FlagCreatePairsOff],
         device: str | None = None,
         csv: Path | None = None,

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import RunError
+from quire.train.commands.bundle_option import BundleOption
 from quire.train.engine.options import Bar
 from quire.train.segmentation.panels import picture_panels, scene_panels, some_keys
 from quire.train.segmentation.run import Answer
@@ -21,7 +22,7 @@ def panels_command(bar: Bar) -> Callable[..., int]:
     def command(
         runs: Positional[tuple[Path, ...]],
         out: Path,
-        data: str | None = None,
+        data: BundleOption | None = None,
         keys: tuple[str, ...] = (),
         images: int | None = None,
         pictures: Path | None = None,
@@ -78,7 +79,7 @@ def _check_out(out: Path, pictures: Path | None) -> None:
 
 
 def _check_choice(
-    data: str | None, keys: Sequence[str], images: int | None, pictures: Path | None
+    data: BundleOption | None, keys: Sequence[str], images: int | None, pictures: Path | None
 ) -> None:
     """Refuse what does not go together."""
     if (data is None) == (pictures is None):

@@ -11,6 +11,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 from quire.artifacts.errors import RunError
 from quire.models.deeplab import num_parameters
 from quire.train.classify.evaluate import Evaluate
+from quire.train.commands.bundle_option import BundleOption
 from quire.train.commands.training_summary import training_summary
 from quire.train.engine.options import Bar, Running
 from quire.train.engine.runs import read_run
@@ -28,12 +29,12 @@ def segment_command(bar: Bar) -> Callable[..., int]:
     """The command that trains segmentation."""
 
     def segment(
-        data: str,
+        data: BundleOption,
         out: Path,
         running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff],
         config: Annotated[Segment, OmitArgPrefixes],
-        cooccurrence: Path | None = None,
-        clean: str | None = None,
+        cooccurrence: BundleOption | None = None,
+        clean: BundleOption | None = None,
     ) -> int:
         bundles = Bundles(data=data, cooccurrence=cooccurrence, clean=clean)
         with bar("steps") as report:
@@ -57,10 +58,10 @@ def segment_command(bar: Bar) -> Callable[..., int]:
 def measure_segmentation(
     bar: Bar,
     runs: Sequence[Path],
-    data: str,
+    data: BundleOption,
     how: Evaluate,
     *,
-    subsets: Path | None,
+    subsets: BundleOption | None,
     device: str | None,
     csv: Path | None,
 ) -> int:

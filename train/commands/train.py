@@ -14,6 +14,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 from quire.train.classify.evaluate import Evaluate
 from quire.train.classify.run import Classify
 from quire.train.classify.training import train
+from quire.train.commands.bundle_option import BundleOption
 from quire.train.commands.measure import measure_networks
 from quire.train.commands.segmentation import segment_command
 from quire.train.commands.training_summary import training_summary
@@ -33,12 +34,12 @@ _ACCURACY = (
 class NetworkOptions:
     """What `train sparse` and `train prune` read, where they write, and how they run."""
 
-    data: str
+    data: BundleOption
     """The bundle of images to train on: a folder, or an address."""
     out: Path
     """The run's folder. One in which the same run was stopped is taken up again."""
     running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff]
-    test: str | None = None
+    test: BundleOption | None = None
     """A bundle to measure the networks on when they are trained."""
 
 
@@ -46,11 +47,11 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
     """A command for each method of training."""
 
     def classify(
-        data: str,
+        data: BundleOption,
         out: Path,
         running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff],
         config: Annotated[Classify, arg(name="")],
-        anchors: str | None = None,
+        anchors: BundleOption | None = None,
     ) -> int:
         with bar("steps") as report:
             new = train(config, data, out, anchors=anchors, running=running, report=report)
@@ -67,7 +68,7 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
     """
 
     def sparse(
-        graphs: Path,
+        graphs: BundleOption,
         common: Annotated[NetworkOptions, OmitArgPrefixes],
         config: Annotated[Sparse, OmitArgPrefixes],
     ) -> int:
@@ -80,7 +81,7 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
     """
 
     def prune(
-        prunings: Path,
+        prunings: BundleOption,
         common: Annotated[NetworkOptions, OmitArgPrefixes],
         config: Annotated[Prune, OmitArgPrefixes],
     ) -> int:
@@ -99,7 +100,7 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
     }
 
 
-def _train_networks(bar: Bar, config: Sparse | Prune, graphs: Path, common: NetworkOptions) -> int:
+def _train_networks(bar: Bar, config: Sparse | Prune, graphs: str, common: NetworkOptions) -> int:
     """Train networks, say so, and how well they do where that is asked."""
     out, running = common.out, common.running
     with bar("steps") as report:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from quire.artifacts.bundle import Bundle
-from quire.artifacts.digest import sha256
 from quire.artifacts.graph_table import GRAPHS, Cells, read_cells
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import MANIFEST, NO_SOURCE, Manifest
@@ -49,7 +48,7 @@ def overview(bundle: Bundle) -> Section:
         "columns": sorted(bundle.index.rows.columns),
         "classes": list(class_names(bundle)),
         "source sha256": identity.source.get("sha256"),
-        "manifest sha256": sha256(bundle.path(MANIFEST)),
+        "manifest sha256": bundle.manifest.sha256,
     }
     return Section("Bundle", tables=(facts(values),))
 
@@ -197,5 +196,5 @@ def digests(bundle: Bundle) -> Section:
     files = bundle.manifest.files.values()
     rows = tuple((file.name, file.bytes, file.sha256) for file in files)
     table = Table(rows, ("file", "bytes", "sha256"), f"{len(rows):,} files", folded=True)
-    prose = (f"{MANIFEST} has sha256 {sha256(bundle.path(MANIFEST))}.",)
+    prose = (f"{MANIFEST} has sha256 {bundle.manifest.sha256}.",)
     return Section("Digests", prose=prose, tables=(table,))

@@ -1,5 +1,6 @@
 """`quire show`: what is in a bundle, on the terminal, as a picture and as a page."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from rich import table
 from rich.console import Console
 from rich.text import Text
 
+from quire.artifacts.address import place_of
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import BundleError
@@ -18,7 +20,9 @@ from quire.train.report.page import Section, Table, shown, write_page
 _ENDLESS = 1 << 16  # columns where the output is no terminal: nothing is wrapped
 
 
-def show(folder: Path, *, html: Path | None = None, png: Path | None = None) -> None:
+def show(
+    bundle: str | os.PathLike[str], *, html: Path | None = None, png: Path | None = None
+) -> None:
     """Write a bundle's contact sheet as a picture and all about it as a page; print the latter.
 
     Of a cache (`quire.loaders.reading.cache`) print how much is in it.
@@ -26,29 +30,28 @@ def show(folder: Path, *, html: Path | None = None, png: Path | None = None) -> 
     Raises:
         BundleError: the bundle is incomplete or damaged, or has no images for the picture.
     """
-    if is_cache(folder):
-        found = content(folder)
-        print(
-            f"{folder}: a cache of what was fetched: {found.files:,} files, {found.bytes:,} bytes"
-        )
+    place = place_of(bundle)
+    if isinstance(place, Path) and is_cache(place):
+        found = content(place)
+        print(f"{place}: a cache of what was fetched: {found.files:,} files, {found.bytes:,} bytes")
         return
-    bundle = open_bundle(folder)
+    opened = open_bundle(place)
     overview, counts, origin = (
-        bundle_summary.overview(bundle),
-        bundle_summary.counts(bundle),
-        bundle_summary.origin(bundle),
+        bundle_summary.overview(opened),
+        bundle_summary.counts(opened),
+        bundle_summary.origin(opened),
     )
     if png is not None:
-        sheet = contact_sheet(bundle)
+        sheet = contact_sheet(opened)
         if sheet is None:
-            raise BundleError(f"{folder} has no images for a contact sheet")
+            raise BundleError(f"{place} has no images for a contact sheet")
         png.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(png) as file:
             sheet.save(file, "PNG")
     if html is not None:
-        pictures, digests = bundle_summary.pictures(bundle), bundle_summary.digests(bundle)
+        pictures, digests = bundle_summary.pictures(opened), bundle_summary.digests(opened)
         sections = (overview, *pictures, *counts, *origin, digests)
-        write_page(html, bundle_summary.title(bundle.manifest), sections)
+        write_page(html, bundle_summary.title(opened.manifest), sections)
     print_sections((overview, *counts, *origin))  # last, for a reader such as `head` may be gone
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from quire.artifacts.address import Location
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import RunError
 from quire.artifacts.subset_table import SubsetTable, read_subsets
@@ -24,7 +25,7 @@ def evaluate_segmentation(
     data: str,
     *,
     how: Measure | None = None,
-    subsets: Path | Mapping[str, Sequence[int]] | None = None,
+    subsets: str | Path | Mapping[str, Sequence[int]] | None = None,
     device: str | None = None,
     report: Report | None = None,
 ) -> dict[str, list[Measured]]:
@@ -45,9 +46,10 @@ def evaluate_segmentation(
         RunError: see `quire.train.segmentation.measure.count`; or the subsets are of other scenes.
         BundleError: a bundle is damaged.
     """
+    data = Location(data)
     how = how or Measure()
     named: Mapping[str, Sequence[int] | Rows] = {}
-    if isinstance(subsets, Path):
+    if isinstance(subsets, str | Path):
         named = rows_of_subsets(read_subsets(open_bundle(subsets)), stream(data, columns=()), data)
     elif subsets is not None:
         named = subsets

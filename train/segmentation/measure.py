@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 from torch import Tensor
 
+from quire.artifacts.address import Location
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import RunError
 from quire.artifacts.fields import check_at_least
@@ -135,6 +136,7 @@ def count(
             run, or ids beyond them.
         BundleError: a bundle is damaged.
     """
+    data = Location(data)
     how = how or Measure()
     run, config, model = trained(folder, separation=how.separation)
     scenes = _scenes(run, data, how)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from quire.artifacts.address import Location
 from quire.artifacts.errors import BundleError, RunError
 from quire.artifacts.masks import voc_palette
 from quire.loaders.stream import Stream, stream
@@ -73,6 +74,7 @@ def some_keys(data: str, images: int) -> list[str]:
         RunError: the bundle has no scenes, or nothing tells which image a sample shows.
         BundleError: the bundle is damaged.
     """
+    data = Location(data)
     whole = stream(data, columns=())
     check_members(whole, data, ("mask.png",), ())
     keys = whole.index.rows.keys[rows_of(whole, images)].tolist()
@@ -105,6 +107,7 @@ def scene_panels(
             keys, or more than `MOST`.
         BundleError: the bundle is damaged, or lacks what is asked for.
     """
+    data = Location(data)
     _check_lines(len(keys), data, "scenes")
     networks = _networks(runs, answer, device)
     scenes = _scenes(data, keys, networks[0].classes)

@@ -3,18 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from quire.artifacts.address import Location
 from quire.artifacts.blend import PARTS
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.cooccurrence_table import read_cooccurrence
-from quire.artifacts.digest import sha256
 from quire.artifacts.errors import RunError
-from quire.artifacts.manifest import MANIFEST
 from quire.loaders.draws import Draws
 from quire.train.engine.dataset_checks import class_names
 from quire.train.engine.options import Running, key
@@ -51,11 +49,17 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Bundles:
-    """What a run is trained on."""
+    """What a run is trained on: folders or addresses."""
 
     data: str
-    cooccurrence: Path | None = None  # of binding-cm and mixup-cm alone
+    cooccurrence: str | None = None  # of binding-cm and mixup-cm alone
     clean: str | None = None  # scenes to denoise on: of binding-cc alone
+
+    def __post_init__(self) -> None:
+        """Show their secrets to nobody."""
+        for name in ("data", COOCCURRENCE, CLEAN):
+            if (place := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Location(place))
 
 
 def prepared(
@@ -133,7 +137,7 @@ def _check_named(config: Segment, bundles: Bundles) -> None:
 
 
 def _blend(
-    config: Segment, run: Run, cooccurrence: Path | None, device: torch.device
+    config: Segment, run: Run, cooccurrence: str | None, device: torch.device
 ) -> tuple[Run, Blend]:
     """How scenes are blended, and the run, which names what it hangs on."""
     if cooccurrence is not None:
@@ -155,14 +159,14 @@ def _blend(
     return run, lambda batch, draws: mix(batch["image"], batch["mask"], draws=draws, alpha=alpha)
 
 
-def _counts(run: Run, place: Path) -> tuple[Run, Tensor]:
+def _counts(run: Run, place: str) -> tuple[Run, Tensor]:
     """How many masks have both of two classes. -> (C, C) int64."""
     bundle = open_bundle(place)
     found = read_cooccurrence(bundle)
     if found.class_names != run.classes:
         raise RunError(f"the co-occurrence in {place} is of other classes than the scenes")
-    digest = sha256(place / MANIFEST)
-    return _with_input(run, COOCCURRENCE, digest, str(place)), torch.from_numpy(found.images)
+    digest = bundle.manifest.sha256
+    return _with_input(run, COOCCURRENCE, digest, place), torch.from_numpy(found.images)
 
 
 def _clean(

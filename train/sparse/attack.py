@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from quire.artifacts.address import Location
 from quire.train.attacks.results import Outcome
 from quire.train.engine.options import Report, best_device
 from quire.train.engine.runs import EVALUATIONS, Run, digest, to_record
@@ -68,6 +69,7 @@ def attack(
         RunError: the run is not finished, or the bundle has other classes or images than the run.
         BundleError: the bundle is damaged.
     """
+    data = Location(data)
     how = how or Attack()
     run, groups = trained(folder)
     where = best_device(device)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quire.artifacts.address import Location
 from quire.loaders.stream import Stream
 from quire.models.sparse_batch import SparseNetworks
 from quire.train.engine.dataset_checks import check_same_kind
@@ -73,6 +74,7 @@ def measure(
         RunError: the run is not finished, or the bundle has other classes or images than the run.
         BundleError: the bundle is damaged.
     """
+    data = Location(data)
     run, groups = trained(folder)
     where = best_device(device)
     question = classification(run, data, images, where)

@@ -7,9 +7,7 @@ from pathlib import Path
 import torch
 
 from quire.artifacts.bundle import read_manifest
-from quire.artifacts.digest import sha256
 from quire.artifacts.errors import BundleError, RunError
-from quire.artifacts.manifest import MANIFEST
 from quire.loaders.graphs import StoredGraph
 from quire.loaders.stream import Stream
 from quire.models.sparse import SparseNetwork
@@ -24,7 +22,7 @@ from quire.train.sparse.groups import Member
 class Origin:
     """What a bundle of graphs says of the networks that are made from it."""
 
-    bundle: Path
+    bundle: str | Path
     manifest: str  # its sha256
     inputs: int
     outputs: int
@@ -44,17 +42,18 @@ class Origin:
         return network
 
 
-def origin_of(bundle: Path) -> Origin:
+def origin_of(bundle: str | Path) -> Origin:
     """What a bundle of graphs says of their networks.
 
     Raises:
         BundleError: it is incomplete or damaged, or says nothing.
     """
-    recipe = read_manifest(bundle).identity.recipe
+    manifest = read_manifest(bundle)
+    recipe = manifest.identity.recipe
     inputs, outputs = recipe.get("inputs"), recipe.get("outputs")
     if not isinstance(inputs, int) or not isinstance(outputs, int):
         raise BundleError(f"{bundle} does not say of how many inputs and outputs its networks are")
-    return Origin(bundle, sha256(bundle / MANIFEST), inputs, outputs)
+    return Origin(bundle, manifest.sha256, inputs, outputs)
 
 
 def described(config: Fit, data: str, batches: Stream, name: str, origin: Origin) -> Run:
@@ -78,5 +77,5 @@ def described(config: Fit, data: str, batches: Stream, name: str, origin: Origin
         channels=shape[0],
         data=absolute(data),
         inputs={name: origin.manifest},
-        places={name: str(origin.bundle.absolute())},
+        places={name: absolute(str(origin.bundle))},
     )

@@ -105,7 +105,7 @@ class Plan:
         return SparseNetworks([self.origin.network(member, whole) for member in group.members])
 
 
-def read_plan(bundle: Path) -> Plan:
+def read_plan(bundle: str | Path) -> Plan:
     """What a run is to do.
 
     Raises:

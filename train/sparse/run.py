@@ -75,7 +75,7 @@ class Graphs:
         """All connections: none is pruned."""
 
 
-def read_graphs(config: Sparse, bundle: Path) -> Graphs:
+def read_graphs(config: Sparse, bundle: str | Path) -> Graphs:
     """The graphs that a run is to have.
 
     Raises:

@@ -8,6 +8,7 @@ on disk.
 
 from pathlib import Path
 
+from quire.artifacts.address import Location
 from quire.train.engine.options import Report, Running, best_device
 from quire.train.sparse.graph_bundle import described
 from quire.train.sparse.group_training import Training, batches_of, train_groups
@@ -20,7 +21,7 @@ from quire.train.sparse.storage import Stored, group_path
 def train_networks(
     config: Sparse | Prune,
     data: str,
-    graphs: Path,
+    graphs: str | Path,
     out: Path,
     *,
     running: Running | None = None,
@@ -41,6 +42,7 @@ def train_networks(
             not for them; or a loss is NaN or infinite, with the network, the step and the batch.
         BundleError: a bundle is damaged.
     """
+    data, graphs = Location(data), Location(graphs)
     how = running or Running()
     known: Graphs | Plan
     if isinstance(config, Prune):

@@ -184,9 +184,9 @@ def test_the_counts_must_be_of_the_same_classes(tmp_path: Path) -> None:
     build(Cooccurrence(split="train"), Shapes("train", 3, (32, 32)), tmp_path / "counts")
     source = open_voc(write_six(tmp_path / "d"), "val")
     with pytest.raises(RecipeError, match="counts other classes than voc2012 has"):
-        build(Subsets(cooccurrence=tmp_path / "counts"), source, tmp_path / "b")
+        build(Subsets(cooccurrence=str(tmp_path / "counts")), source, tmp_path / "b")
     with pytest.raises(BundleError, match="does not exist"):
-        build(Subsets(cooccurrence=tmp_path / "none"), source, tmp_path / "b")
+        build(Subsets(cooccurrence=str(tmp_path / "none")), source, tmp_path / "b")
 
 
 @pytest.mark.parametrize(

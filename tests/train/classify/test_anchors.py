@@ -174,4 +174,4 @@ def test_a_run_that_goes_on_in_mid_epoch_has_the_same_anchors(
 
 def test_only_a_run_that_wants_anchors_changes(place: Path) -> None:
     run = a_run(place, QUICK)
-    assert with_anchors(QUICK, run, None, CPU) == (run, None)
+    assert with_anchors(QUICK, run, run.data, None, CPU) == (run, None)

@@ -95,7 +95,7 @@ def blends(folder: Path, *, side: int = SIDE, top: int | None = None) -> Path:
 def bundles(folder: Path) -> dict[str, Bundles]:
     """What each variant is trained on."""
     plain = Bundles(data=str(scenes(folder / "scenes")))
-    counted = replace(plain, cooccurrence=cooccurrence(folder / "cooccurrence"))
+    counted = replace(plain, cooccurrence=str(cooccurrence(folder / "cooccurrence")))
     return {
         "baseline": plain,
         "mixup": plain,

@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A baseline, a run of feature binding, and scenes; both networks say many classes."""
     folder = tmp_path_factory.mktemp("panels")
     given = Bundles(
-        data=str(scenes(folder / "train")), cooccurrence=cooccurrence(folder / "cooccurrence")
+        data=str(scenes(folder / "train")), cooccurrence=str(cooccurrence(folder / "cooccurrence"))
     )
     quiet = Running(tensorboard=False, checkpoint_seconds=1e9)
     for name, variant in (("baseline", "baseline"), ("binding", "binding-cm")):

@@ -24,7 +24,7 @@ CONFIG = replace(QUICK, variant="binding-cm", batch_size=20, epochs=1)
 
 
 def bundles(place: Path) -> Bundles:
-    return Bundles(data=str(place / "scenes"), cooccurrence=place / "cooccurrence")
+    return Bundles(data=str(place / "scenes"), cooccurrence=str(place / "cooccurrence"))
 
 
 def as_rank(place: Path) -> None:

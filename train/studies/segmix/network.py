@@ -63,7 +63,8 @@ class Network:
         run = place.run(named, recorded(config), *read)
         options: dict[str, Any] = {"report": place.report}
         train_segmentation(config, self._given(folders), run, running=place.running, **options)
-        recipe = replace(self.data.subsets.recipe, cooccurrence=folders[self.data.cooccurrence])
+        counts = str(folders[self.data.cooccurrence])
+        recipe = replace(self.data.subsets.recipe, cooccurrence=counts)
         found = evaluate_segmentation(
             run,
             str(folders[self.data.test]),
@@ -88,7 +89,9 @@ class Network:
         if self.config.variant == "binding-cc":
             return Bundles(data=str(folders[self.data.blends]), clean=scenes)
         assert scenes is not None
-        counts = folders[self.data.cooccurrence] if self.config.pairs_by_cooccurrence else None
+        counts = None
+        if self.config.pairs_by_cooccurrence:
+            counts = str(folders[self.data.cooccurrence])
         return Bundles(data=scenes, cooccurrence=counts)
 
     @property
