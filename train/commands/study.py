@@ -1,5 +1,6 @@
 """The command that carries out studies: `quire study`."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,14 +8,16 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
+from quire.artifacts.address import Location
 from quire.artifacts.errors import RunError
 from quire.models.classifier import ENCODERS
 from quire.models.deeplab import TRUNKS
+from quire.train.commands.bundle_option import BundleOption
 from quire.train.engine.options import Bar, Running
 from quire.train.report.grid import as_text
 from quire.train.studies.catalogue import STUDIES
 from quire.train.studies.run import conduct
-from quire.train.studies.study import Place, Scale
+from quire.train.studies.study import Given, Place, Scale
 
 
 def study_command(bar: Bar) -> Callable[..., int]:
@@ -25,6 +28,7 @@ def study_command(bar: Bar) -> Callable[..., int]:
         running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff],
         scale: Scale = "smoke",
         sources: tuple[str, ...] = (),
+        data: tuple[BundleOption, ...] = (),
         weights: tuple[str, ...] = (),
         out: Path = Path("out/studies"),
         seeds: int | None = None,
@@ -38,13 +42,20 @@ def study_command(bar: Bar) -> Callable[..., int]:
             scale: smoke: embedded digits, seconds. small: real data, for a CPU. full: the paper's
                 setting, for a GPU.
             sources: Where datasets are: KIND:PATH, or NAME=KIND:PATH where a study calls it NAME.
+            data: Bundles of what a study would build, which it uses as they are: folders or
+                addresses, or NAME=PLACE where it calls their dataset NAME.
             weights: Files of weights that encoders and trunks begin with: ENCODER=PATH, the trunks
                 as imagenet-resnet50 and imagenet-resnet101.
             out: Where bundles, runs and results go.
             seeds: Runs of each model; default: as many as the study says.
         """
         place = Place(
-            out=out, sources=named(sources), weights=files(weights), running=running, say=print
+            out=out,
+            sources=named(sources),
+            given=given(data),
+            weights=files(weights),
+            running=running,
+            say=print,
         )
         with bar("steps") as report:
             place = replace(place, report=report)
@@ -75,6 +86,16 @@ def named(sources: tuple[str, ...]) -> dict[str, str]:
             raise RunError(f"the source {source!r} is not KIND:PATH or NAME=KIND:PATH")
         found[name] = source.removeprefix(f"{name}=")
     return found
+
+
+def given(bundles: tuple[str, ...]) -> tuple[Given, ...]:
+    """Bundles, and what a study calls their datasets.
+
+    >>> given(("mit67=data/scenes", "https://example.org/fog?sig=abc"))[1]
+    Given(place='https://example.org/fog', dataset=None)
+    """
+    split = [re.fullmatch(r"(?:([\w-]+)=)?(.*)", place[:], re.DOTALL) for place in bundles]
+    return tuple(Given(Location(one[2]), one[1]) for one in split if one)
 
 
 def files(weights: tuple[str, ...]) -> dict[str, str]:

@@ -128,8 +128,8 @@ class Blending:
         self, scale: Scale, place: Place, *, seeds: int | None = None
     ) -> Iterator[Findings]:
         """See `quire.train.studies.study.Study`; nothing is trained, so there are no seeds."""
-        counts = read_cooccurrence(open_bundle(built(self.counted, place)))
-        bundle = open_bundle(built(self.blended, place))
+        counts = read_cooccurrence(open_bundle(built(self.counted, place).place))
+        bundle = open_bundle(built(self.blended, place).place)
         names = counts.class_names[1:]  # without the background
         panels = tuple(
             Matrix(

@@ -1,13 +1,15 @@
-"""The bundles that studies read: built where they are not there, and shared by all studies."""
+"""The bundles that studies read: given, or built where they are not there, and shared by all."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import Any
 
+from quire.artifacts.address import Location
+from quire.artifacts.bundle import read_manifest
 from quire.artifacts.errors import RunError
-from quire.artifacts.manifest import NO_SOURCE
+from quire.artifacts.manifest import NO_SOURCE, Identity
 from quire.builders.engine.recipe import to_record
 from quire.builders.engine.run import build
 from quire.builders.recipes.corrupted import Corrupted
@@ -35,10 +37,24 @@ def clean(dataset: str, split: str) -> Bundled:
     return Bundled(dataset=dataset, recipe=Corrupted(split=split, corruptions=()))
 
 
-def missing(bundles: Iterable[Bundled], sources: Mapping[str, str]) -> set[str]:
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A bundle that is there: what it is called among a study's, and where it lies."""
+
+    name: str
+    place: Location
+
+
+def missing(bundles: Iterable[Bundled], place: Place) -> set[str]:
     """The datasets that are read and are not at hand."""
-    read = {bundle.dataset for bundle in bundles if bundle.dataset is not None}
-    return {dataset for dataset in read if ":" not in dataset and dataset not in sources}
+    return {
+        bundle.dataset
+        for bundle in bundles
+        if bundle.dataset is not None
+        and ":" not in bundle.dataset
+        and bundle.dataset not in place.sources
+        and _given(bundle, place) is None
+    }
 
 
 def not_at_hand(lacking: Iterable[str], reader: str, scale: Scale) -> RunError:
@@ -47,17 +63,42 @@ def not_at_hand(lacking: Iterable[str], reader: str, scale: Scale) -> RunError:
     return RunError(f"{reader} at scale {scale} reads data that is not at hand: {wanted}")
 
 
-def built(bundled: Bundled, place: Place) -> Path:
-    """The folder of a bundle; it is built where it is not there.
+def built(bundled: Bundled, place: Place) -> Ready:
+    """A bundle, as it was given; or else it is built where it is not there.
 
     Raises:
         BuildError: the folder holds the bundle of another source.
+        BundleError: a bundle that was given cannot be read.
     """
-    name = bundled.dataset
-    spec = None if name is None else place.sources.get(name, name)
     recipe, split = to_record(bundled.recipe), bundled.recipe.split
+    words = re.sub(r"\W+", "-", bundled.dataset or NO_SOURCE).strip("-"), split, digest(recipe)
+    name = "-".join(words)
+    if (given := _given(bundled, place)) is not None:
+        return Ready(name, given)
+    spec = None if bundled.dataset is None else place.sources.get(bundled.dataset, bundled.dataset)
     source = open_source(spec, split=split, reads=bundled.recipe.reads)
-    words = re.sub(r"\W+", "-", name or NO_SOURCE).strip("-"), split, digest(recipe)
-    folder = place.out / "bundles" / "-".join(words)
+    folder = place.out / "bundles" / name
     build(bundled.recipe, source, folder, report=place.report)
-    return folder
+    return Ready(name, Location(folder))
+
+
+def _given(bundled: Bundled, place: Place) -> Location | None:
+    """Which of the bundles that were given a study would build: one of its dataset and recipe.
+
+    What the recipe leaves to the source, and what it does not say, may be anything.
+    """
+    wanted, read = to_record(bundled.recipe).items(), (bundled.dataset or NO_SOURCE).split(":")[0]
+    for given in place.given:
+        dataset, identity = given.dataset, _identity(given.place)
+        if (dataset or identity.source.get("kind")) != read:
+            continue
+        if all(value in (None, identity.recipe.get(field)) for field, value in wanted):
+            inputs = bundled.recipe.fingerprints()
+            if all(identity.inputs.get(name) == value for name, value in inputs.items()):
+                return given.place
+    return None
+
+
+@cache
+def _identity(place: Location) -> Identity:
+    return read_manifest(place).identity

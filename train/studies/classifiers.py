@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from quire.train.classify.evaluate import Evaluate, Measured, evaluate
 from quire.train.classify.run import Classify, recorded
 from quire.train.classify.training import train
-from quire.train.studies.bundles import Bundled, built
+from quire.train.studies.bundles import Bundled, Ready, built
 from quire.train.studies.study import Place
 from quire.train.studies.trials import Attempt, Cell, Results, Trials
 
@@ -45,23 +45,23 @@ class Classifier:
         return self.data, *(bundle for bundle, _ in self.tests)
 
     def attempt(
-        self, seed: int, folders: Mapping[Bundled, Path], place: Place
+        self, seed: int, folders: Mapping[Bundled, Ready], place: Place
     ) -> Attempt[Measured]:
         """Train and measure one seed, as far as that was not done before."""
         config = replace(self.config, seed=seed, weights=place.weights.get(self.config.encoder))
         data, anchors = folders[self.data], self._anchors(seed, place)
         run = run_folder(config, data, anchors, place)
-        named = None if anchors is None else str(anchors)
+        named = None if anchors is None else anchors.place
         options: dict[str, Any] = {"anchors": named, "report": place.report}
-        train(config, str(data), run, running=place.running, **options)
-        options |= {"context": str(data), "device": place.running.device}
+        train(config, data.place, run, running=place.running, **options)
+        options |= {"context": data.place, "device": place.running.device}
         measured = []
         for bundle, how in self.tests:
-            measured += evaluate(run, str(folders[bundle]), how=how, **options)
+            measured += evaluate(run, folders[bundle].place, how=how, **options)
         lines = [{**dataclasses.asdict(one), "accuracy": one.accuracy} for one in measured]
         return Attempt(run=run, measured=measured, lines=lines)
 
-    def _anchors(self, seed: int, place: Place) -> Path | None:
+    def _anchors(self, seed: int, place: Place) -> Ready | None:
         """The anchors of a seed."""
         if self.anchors is None:
             return None
@@ -72,7 +72,7 @@ class Classifier:
 Classifiers: TypeAlias = Trials[Classifier, Measured]
 
 
-def run_folder(config: Classify, data: Path, anchors: Path | None, place: Place) -> Path:
+def run_folder(config: Classify, data: Ready, anchors: Ready | None, place: Place) -> Path:
     """Where a run lies: other studies that want the same find it there."""
     words = config.encoder, config.head, f"seed{config.seed}"
     bundles = [data.name] if anchors is None else [data.name, anchors.name]

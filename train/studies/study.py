@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from PIL import Image
 
+from quire.artifacts.address import Location
 from quire.train.engine.options import Report, Running
 from quire.train.engine.runs import digest
 from quire.train.report.grid import Grid
@@ -23,12 +24,21 @@ Say: TypeAlias = Callable[[str], None]
 Line: TypeAlias = tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A bundle that a study may read, so that it need not build it."""
+
+    place: Location  # a folder, or an address
+    dataset: str | None = None  # as the study calls what it was built from; None: by its source
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a study works, with what, and whom it tells."""
 
     out: Path
     sources: Mapping[str, str]  # KIND:PATH of each dataset that is there
+    given: tuple[Given, ...] = ()  # bundles that are there
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict)  # a file, by encoder
     running: Running = dataclasses.field(default_factory=lambda: Running(tensorboard=False))
     say: Say = print

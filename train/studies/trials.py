@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from quire.train.studies.bundles import Bundled, built, missing, not_at_hand
+from quire.train.studies.bundles import Bundled, Ready, built, missing, not_at_hand
 from quire.train.studies.study import Findings, Layout, Line, Place, Scale
 
 Cell: TypeAlias = tuple[str, str]  # row and column
@@ -39,7 +39,7 @@ class Trial(Protocol[M]):
     def bundles(self) -> Sequence[Bundled]:
         """Every bundle that it reads, whatever the seed; the last is one that it is measured on."""
 
-    def attempt(self, seed: int, folders: Mapping[Bundled, Path], place: Place) -> Attempt[M]:
+    def attempt(self, seed: int, folders: Mapping[Bundled, Ready], place: Place) -> Attempt[M]:
         """Train and measure one seed, as far as that was not done before.
 
         `folders` has at least `bundles`.
@@ -55,7 +55,7 @@ class Results(Generic[M]):
 
     scale: Scale
     attempts: Mapping[Cell, Sequence[Attempt[M]]]
-    tests: Mapping[Cell, Path]
+    tests: Mapping[Cell, Ready]
     """A bundle that a trial is measured on."""
 
     def measured(self, cell: Cell) -> list[Sequence[M]]:
@@ -110,8 +110,8 @@ class Trials(Generic[T, M]):
             RunError: there is none.
         """
         trials = self.trials(scale)
-        lacking = sorted({name for one in trials for name in missing(one.bundles, place.sources)})
-        ready = [trial for trial in trials if not missing(trial.bundles, place.sources)]
+        lacking = sorted({name for one in trials for name in missing(one.bundles, place)})
+        ready = [trial for trial in trials if not missing(trial.bundles, place)]
         if not ready:
             raise not_at_hand(lacking, self.paper, scale)
         if lacking:

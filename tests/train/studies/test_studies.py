@@ -108,7 +108,7 @@ def test_trials_without_their_data_are_left_out_and_said_to_be(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
     trials = table1.trials("full")
     assert {trial.column for trial in trials} == {"cifar10", "cifar100", "mit67"}
-    assert missing(trials[0].bundles, {}) == {"cifar10"}
+    assert missing(trials[0].bundles, place_in(tmp_path, [])) == {"cifar10"}
     mixed = dataclasses.replace(
         table1, trials=lambda scale: [table1.trials("smoke")[0], trials[-1]]
     )

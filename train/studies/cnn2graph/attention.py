@@ -40,7 +40,7 @@ def _present(side: Side, results: Accuracies) -> Layout:
     """The attention of each trial's first run, and how much of it goes to the image's own class."""
     panels, own = [], {}
     for cell, run in results.first_runs.items():
-        found = analyse(run, str(results.tests[cell]))
+        found = analyse(run, results.tests[cell].place)
         matrix = found.proxy_attention if side == "proxies" else found.anchor_attention
         names = read_run(run).classes
         panels.append(_panel(f"{cell[0]}, {cell[1]}", side, matrix, names))

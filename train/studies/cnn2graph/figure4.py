@@ -53,7 +53,7 @@ def _trial(scale: Scale, row: str, column: str, epochs: int) -> Classifier:
 def _present(results: Accuracies) -> Layout:
     runs = results.first_runs
     found = {
-        cell: analyse(run, str(results.tests[cell]), sample=_IMAGES) for cell, run in runs.items()
+        cell: analyse(run, results.tests[cell].place, sample=_IMAGES) for cell, run in runs.items()
     }
     maps = tuple(
         _map(column, found[row, column], read_run(runs[row, column]).classes)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from quire.train.engine.runs import read_run
@@ -11,7 +10,7 @@ from quire.train.segmentation.measure import Measure, Measured
 from quire.train.segmentation.run import Segment, recorded
 from quire.train.segmentation.stages import Bundles
 from quire.train.segmentation.training import train_segmentation
-from quire.train.studies.bundles import Bundled, built
+from quire.train.studies.bundles import Bundled, Ready, built
 from quire.train.studies.study import Place
 from quire.train.studies.trials import Attempt, Cell, Results, Trials
 
@@ -55,7 +54,9 @@ class Network:
             read.insert(0, self.data.scenes)
         return tuple(read)
 
-    def attempt(self, seed: int, folders: Mapping[Bundled, Path], place: Place) -> Attempt[Reached]:
+    def attempt(
+        self, seed: int, folders: Mapping[Bundled, Ready], place: Place
+    ) -> Attempt[Reached]:
         """Train and measure one seed, as far as that was not done before."""
         config = replace(self.config, seed=seed, weights=place.weights.get(self._imagenet))
         read = [folders[one].name for one in self.bundles[:-1]]
@@ -63,13 +64,13 @@ class Network:
         run = place.run(named, recorded(config), *read)
         options: dict[str, Any] = {"report": place.report}
         train_segmentation(config, self._given(folders), run, running=place.running, **options)
-        counts = str(folders[self.data.cooccurrence])
+        counts = folders[self.data.cooccurrence].place
         recipe = replace(self.data.subsets.recipe, cooccurrence=counts)
         found = evaluate_segmentation(
             run,
-            str(folders[self.data.test]),
+            folders[self.data.test].place,
             how=Measure(separation=self.separation),
-            subsets=built(replace(self.data.subsets, recipe=recipe), place),
+            subsets=built(replace(self.data.subsets, recipe=recipe), place).place,
             device=place.running.device,
             **options,
         )
@@ -83,15 +84,15 @@ class Network:
     def _imagenet(self) -> str:
         return f"imagenet-{self.config.trunk}"
 
-    def _given(self, folders: Mapping[Bundled, Path]) -> Bundles:
+    def _given(self, folders: Mapping[Bundled, Ready]) -> Bundles:
         """What a run is trained on."""
-        scenes = str(folders[self.data.scenes]) if self._reads_scenes else None
+        scenes = folders[self.data.scenes].place if self._reads_scenes else None
         if self.config.variant == "binding-cc":
-            return Bundles(data=str(folders[self.data.blends]), clean=scenes)
+            return Bundles(data=folders[self.data.blends].place, clean=scenes)
         assert scenes is not None
         counts = None
         if self.config.pairs_by_cooccurrence:
-            counts = str(folders[self.data.cooccurrence])
+            counts = folders[self.data.cooccurrence].place
         return Bundles(data=scenes, cooccurrence=counts)
 
     @property

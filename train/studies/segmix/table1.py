@@ -47,7 +47,7 @@ def panels(results: Ious) -> Image.Image:
     """Some scenes beside what the networks of the last trunk make of them."""
     *_, (_, last) = results.attempts
     runs = {row: run for (row, trunk), run in results.first_runs.items() if trunk == last}
-    data = str(results.tests[BASELINE, last])
+    data = results.tests[BASELINE, last].place
     return scene_panels(runs, data, some_keys(data, _SCENES))
 
 

@@ -11,12 +11,12 @@ six small graphs for the embedded digits, and shows that everything fits togethe
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quire.artifacts.address import Location
 from quire.builders.recipes.graphs import Graphs
 from quire.loaders.graphs import StoredGraph, load_graphs
 from quire.train.engine.runs import to_record
@@ -27,7 +27,7 @@ from quire.train.sparse.attack import Attacked, attack
 from quire.train.sparse.attack_catalogue import Attack
 from quire.train.sparse.run import Sparse
 from quire.train.sparse.training import train_networks
-from quire.train.studies.bundles import DIGITS, Bundled, built, clean, missing, not_at_hand
+from quire.train.studies.bundles import DIGITS, Bundled, Ready, built, clean, missing, not_at_hand
 from quire.train.studies.snn.correlation import Coefficient, Correlation, correlations
 from quire.train.studies.study import Findings, Layout, Place, Scale
 
@@ -96,7 +96,7 @@ SETTINGS: Mapping[Scale, Setting] = {
 class Robustness:
     """What is known of networks that were attacked: M of each of G graphs."""
 
-    bundle: Path
+    bundle: Location
     """Of the graphs."""
     properties: Mapping[str, Floats]
     """Of the graphs: (G,) each."""
@@ -160,26 +160,26 @@ class Priors:
         config = replace(wanted.networks, seeds=seeds or 1)
         run = place.run(config.method, to_record(config), train.name, bundle.name)
         running, report = place.running, place.report
-        if train_networks(config, str(train), bundle, run, running=running, report=report):
+        if train_networks(config, train.place, bundle.place, run, running=running, report=report):
             place.say(f"trained: {run.name}")
-        rows = attack(run, str(test), how=wanted.attack, device=running.device, report=report)
+        rows = attack(run, test.place, how=wanted.attack, device=running.device, report=report)
         place.say(f"attacked: {len(rows):,} networks")
-        graphs = load_graphs(bundle)
+        graphs = load_graphs(bundle.place)
         found = Robustness(
-            bundle=bundle,
+            bundle=bundle.place,
             properties=properties_of(graphs),
             rows=[[row for row in rows if row.graph == graph.key] for graph in graphs],
         )
         yield found.findings(self.present(scale, found))
 
 
-def images(dataset: str, scale: Scale, place: Place, paper: str) -> tuple[Path, Path]:
+def images(dataset: str, scale: Scale, place: Place, paper: str) -> tuple[Ready, Ready]:
     """The bundles to train on and to measure on.
 
     Raises:
         RunError: no source of them is given.
     """
-    if lacking := missing([clean(dataset, "train")], place.sources):
+    if lacking := missing([clean(dataset, split) for split in ("train", "test")], place):
         raise not_at_hand(lacking, paper, scale)
     return built(clean(dataset, "train"), place), built(clean(dataset, "test"), place)
 

@@ -75,14 +75,14 @@ class Reference:
         bundle = built(Bundled(recipe=replace(recipe, prunings=seeds or recipe.prunings)), place)
         run = place.run(config.method, to_record(config), train.name, bundle.name)
         running, report = place.running, place.report
-        if train_networks(config, str(train), bundle, run, running=running, report=report):
+        if train_networks(config, train.place, bundle.place, run, running=running, report=report):
             place.say(f"trained: {run.name}")
-        rows = attack(run, str(test), how=how, device=running.device, report=report)
+        rows = attack(run, test.place, how=how, device=running.device, report=report)
         place.say(f"attacked: {len(rows):,} networks")
-        prunings = load_prunings(bundle)
+        prunings = load_prunings(bundle.place)
         count = len(prunings.graphs)
         found = Robustness(
-            bundle=bundle,
+            bundle=bundle.place,
             properties=_properties(prunings),
             rows=[rows[first : first + count] for first in range(0, len(rows), count)],
         )
