@@ -9,10 +9,18 @@ columns/<name>          (N,) label, and whatever else the recipe says of a sampl
 pieces/shard            (P,) int32, the shard of each piece; see `quire.artifacts.pieces`
 pieces/end              (P,) int64, where it ends; it begins where the one before it does
 pieces/sha256           (P, 32) uint8, its digest
+
+Where each member has one length in all samples, as raw images of one size have, offset and length
+are attributes of members/<ext> in place of arrays, with `stride`: the member of the j-th sample of
+a shard begins at offset + j * stride.
+
+A row is read when it is asked for: keys and columns of ten million samples take longer than all
+that a run that needs none of them does before its first batch.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +30,11 @@ from numpy.typing import NDArray
 
 from quire.artifacts import tables
 from quire.artifacts.errors import BundleError
-from quire.artifacts.manifest import Manifest
+from quire.artifacts.later import Even, Later, LaterColumns
+from quire.artifacts.manifest import INDEX, Manifest
 from quire.artifacts.members import check_extension
 from quire.artifacts.pieces import Piece, Pieces
-from quire.artifacts.shards import BLOCK, Rows, Shard, concatenate
+from quire.artifacts.shards import BLOCK, Rows, Shard, concatenate, padded
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +96,18 @@ def write_index(
         raise BundleError(f"key {unique[times.argmax()].decode()!r} occurs {times.max()} times")
     with tables.new_table(path) as file:
         tables.put(file, "shards", np.array([shard.name for shard in shards], np.bytes_))
-        tables.put(file, "key", joined.keys)
+        tables.put(file, "key", np.asarray(joined.keys))
         tables.put(file, "shard", index.shard)
+        stride = _stride(joined, counts)
         for extension in sorted(joined.offsets):
             group = file.create_group(f"members/{extension}")
-            tables.put(group, "offset", joined.offsets[extension], unit="bytes into the shard")
-            tables.put(group, "length", joined.lengths[extension], unit="bytes")
+            offsets, lengths = joined.offsets[extension][:], joined.lengths[extension]
+            if stride is not None:
+                values = {"offset": offsets[0], "length": lengths[0], "stride": stride}
+                group.attrs.update({name: np.int64(value) for name, value in values.items()})
+            else:
+                tables.put(group, "offset", offsets, unit="bytes into the shard")
+                tables.put(group, "length", lengths, unit="bytes")
         for name, column in sorted(joined.columns.items()):
             tables.put(file.require_group("columns"), name, column)
         numbers = np.repeat(np.arange(len(shards), dtype=np.int32), [len(p.ends) for p in pieces])
@@ -105,32 +120,96 @@ def write_index(
     return index
 
 
-def read_index(path: Path, manifest: Manifest) -> Index:
-    """Read the index of a bundle and hold it against the shards that the manifest names.
+def _stride(rows: Rows, counts: Sequence[int]) -> int | None:
+    """From one sample of a shard to the next, where that is the same for all samples."""
+    lengths = rows.lengths.values()
+    if not len(rows) or not lengths or any((one != one[0]).any() for one in lengths):
+        return None
+    stride = sum(BLOCK + int(padded(one[:1])[0]) for one in lengths)
+    places = np.concatenate([np.arange(count) for count in counts]) * stride
+    even = (np.array_equal(one[:], one[0] + places) for one in rows.offsets.values())
+    return stride if all(even) else None
+
+
+def read_index(data: bytes, manifest: Manifest) -> Index:
+    """The index of a bundle, from the bytes of its file, held against the manifest's shards.
 
     Raises:
-        BundleError: it does not fit them, or points outside a shard.
+        BundleError: it does not fit them, or points outside a shard. Later: an array that is read
+            when it is asked for is damaged.
     """
     shards = manifest.shards
     counts = [shard.samples for shard in shards]
-    with tables.open_table(path) as file:
+    with tables.open_bytes(INDEX, data) as file:
         found = tables.get(file, "shard", shape=(sum(counts),))  # what counts claim is in a file
         number = np.repeat(np.arange(len(shards), dtype=np.int32), counts)
         if not np.array_equal(found, number):
-            raise BundleError(f"{path.name} gives the samples to other shards than the manifest")
+            raise BundleError(f"{INDEX} gives the samples to other shards than the manifest")
         names = tables.get(file, "shards", shape=(len(shards),))
         if names.tolist() != [shard.name.encode() for shard in shards]:
-            raise BundleError(f"{path.name} names other shards than the manifest")
-        rows = _read_rows(file, len(number))
+            raise BundleError(f"{INDEX} names other shards than the manifest")
+        members = _read_members(file, shards, number)
+        rows = Rows(
+            keys=_later(file, data, "key", len(number)),
+            offsets={name: offsets for name, (offsets, _) in members.items()},
+            lengths={name: lengths for name, (_, lengths) in members.items()},
+            columns=LaterColumns(
+                {
+                    name: _later(file, data, f"columns/{name}", len(number))
+                    for name in (file["columns"] if "columns" in file else ())
+                }
+            ),
+        )
         pieces = _read_pieces(file, shards) if manifest.format > 1 else None
-    sizes = np.array([shard.bytes for shard in shards], np.int64)[number]
-    for extension, offsets in rows.offsets.items():
-        lengths = rows.lengths[extension]
-        if np.any(
-            (offsets < BLOCK) | (lengths < 0) | (lengths > sizes) | (offsets > sizes - lengths)
-        ):
-            raise BundleError(f"{path.name} points outside a shard ({extension})")
     return Index(number, rows, pieces)
+
+
+def _later(file: h5py.File, data: bytes, name: str, count: int) -> Later:
+    """An array that is known to be there, and of which no more is known."""
+    tables.check(file, name, shape=(count,))
+    return Later(count, partial(_read, data, name, count))
+
+
+def _read(data: bytes, name: str, count: int) -> NDArray[Any]:
+    with tables.open_bytes(INDEX, data) as file:
+        return tables.get(file, name, shape=(count,))
+
+
+def _read_members(
+    file: h5py.File, shards: Sequence[Shard], number: NDArray[np.int32]
+) -> dict[str, tuple[NDArray[np.int64] | Even, NDArray[np.int64]]]:
+    """Where each member lies, and how long it is, if that is in the shards."""
+    # a bundle of tables alone has no sample, so none that has members
+    groups: Mapping[str, Any] = tables.group_of(file, "members") if len(number) else {}
+    sizes = np.array([shard.bytes for shard in shards], np.int64)
+    counts = np.array([shard.samples for shard in shards], np.int64)
+    found: dict[str, tuple[NDArray[np.int64] | Even, NDArray[np.int64]]] = {}
+    for extension, group in groups.items():
+        check_extension(extension)
+        if isinstance(group, h5py.Group) and "stride" in group.attrs:
+            offset, length, stride = (_attribute(group, n) for n in ("offset", "length", "stride"))
+            fits = offset >= BLOCK and offset + (counts - 1) * stride + length <= sizes
+            begins = counts.cumsum() - counts
+            lengths = np.broadcast_to(np.int64(length), number.shape)
+            found[extension] = Even(offset, stride, number, begins), lengths
+        else:
+            offsets = _int64(group, "offset", len(number))
+            lengths = _int64(group, "length", len(number))
+            room = sizes[number]
+            fits = (offsets >= BLOCK) & (lengths >= 0) & (lengths <= room)
+            fits &= offsets <= room - lengths
+            found[extension] = offsets, lengths
+        if not np.all(fits):
+            raise BundleError(f"{INDEX} points outside a shard ({extension})")
+    return found
+
+
+def _attribute(group: h5py.Group, name: str) -> int:
+    """A number of a member; less than any product of two could overflow by."""
+    value = group.attrs.get(name)
+    if not isinstance(value, np.int64) or not 0 <= value < 1 << 31:
+        raise BundleError(f"{INDEX}: {group.name} has {name} {value!r}")
+    return int(value)
 
 
 def _read_pieces(file: h5py.File, shards: Sequence[Shard]) -> ShardPieces:
@@ -152,20 +231,6 @@ def _read_pieces(file: h5py.File, shards: Sequence[Shard]) -> ShardPieces:
     ):
         return ShardPieces(shard, starts, ends, digests)
     raise BundleError(f"{Path(file.filename).name} does not cut the shards into pieces")
-
-
-def _read_rows(file: h5py.File, count: int) -> Rows:
-    # a bundle of tables alone has no sample, so none that has members
-    members: Mapping[str, Any] = tables.group_of(file, "members") if count else {}
-    for extension in members:
-        check_extension(extension)
-    columns: Mapping[str, Any] = file["columns"] if "columns" in file else {}
-    return Rows(
-        keys=tables.get(file, "key", shape=(count,)),
-        offsets={e: _int64(members[e], "offset", count) for e in members},
-        lengths={e: _int64(members[e], "length", count) for e in members},
-        columns={c: tables.get(file["columns"], c, shape=(count,)) for c in columns},
-    )
 
 
 def _int64(group: h5py.Group, name: str, count: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quire.artifacts.errors import BundleError
+from quire.artifacts.later import Even, Later
 from quire.artifacts.members import check_extension, check_key
 from quire.artifacts.pieces import Cutter, Pieces
 
@@ -38,12 +39,10 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The index rows of the samples of one shard; all arrays are (N,)."""
+    """The index rows of samples, of one shard or of all; all arrays are (N,)."""
 
-    keys: NDArray[np.bytes_]
-    offsets: Mapping[
-        str, NDArray[np.int64]
-    ]  # by extension: where the file's bytes begin in the tar
+    keys: NDArray[np.bytes_] | Later
+    offsets: Mapping[str, NDArray[np.int64] | Even]  # by extension: where its bytes begin in a tar
     lengths: Mapping[str, NDArray[np.int64]]
     columns: Columns
 
@@ -150,7 +149,7 @@ def sample_starts(rows: Rows, which: NDArray[np.int64] | None = None) -> NDArray
     All of them, or those at some places: (M,) -> (M,).
     """
     first, *others = (
-        offsets if which is None else offsets.take(which) for offsets in rows.offsets.values()
+        offsets[:] if which is None else offsets.take(which) for offsets in rows.offsets.values()
     )
     for offsets in others:
         first = np.minimum(first, offsets)

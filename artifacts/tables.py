@@ -1,6 +1,7 @@
 """HDF5 tables: the same arrays give the same bytes, and a foreign file names nothing outside."""
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from quire.artifacts.errors import BundleError
 
 _CHUNK = 1 << 16  # rows
 _GROWTH = 1 << 13  # rows that an array of unknown length grows by
+_PACKED = 1 << 11  # bytes that one of a file may stand for; gzip's most is about a thousand
 _SCALARS = "biufS"  # numpy kinds that a table may hold: nothing of variable length, no objects
 
 
@@ -89,12 +91,37 @@ def open_table(path: Path) -> Iterator[h5py.File]:
     Raises:
         BundleError: it is not HDF5, or an entry would lead out of it.
     """
+    with _opened(path.name, lambda: h5py.File(path, "r")) as file:
+        yield file
+
+
+@contextmanager
+def open_bytes(name: str, data: bytes) -> Iterator[h5py.File]:
+    """An HDF5 file that lies in memory, to read from; its name is for messages.
+
+    Raises:
+        BundleError: it is not HDF5, or an entry would lead out of it.
+    """
+
+    def opened() -> h5py.File:
+        access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+        access.set_fapl_core(backing_store=False)
+        access.set_file_image(data)
+        place = f"{os.devnull}/{name}".encode()  # a name that no file can have
+        return h5py.File(h5py.h5f.open(place, h5py.h5f.ACC_RDONLY, fapl=access))
+
+    with _opened(name, opened) as file:
+        yield file
+
+
+@contextmanager
+def _opened(name: str, opened: Callable[[], h5py.File]) -> Iterator[h5py.File]:
     try:
-        file = h5py.File(path, "r")
+        file = opened()
     except OSError as error:
-        raise BundleError(f"{path.name} is not an HDF5 file ({error})") from error
+        raise BundleError(f"{name} is not an HDF5 file ({error})") from error
     with file:
-        _refuse_links(file, path.name)
+        _refuse_links(file, name)
         yield file
 
 
@@ -114,7 +141,23 @@ def get(group: h5py.Group, name: str, *, shape: tuple[int, ...] | None = None) -
     """Read an array; nothing is allocated before its shape and type are known to be sound.
 
     Raises:
-        BundleError: it is missing, of another shape, or of a type that tables do not hold.
+        BundleError: see `check`; or it is damaged.
+    """
+    dataset = check(group, name, shape=shape)
+    try:
+        array: NDArray[Any] = dataset[()]
+    except OSError as error:
+        place = f"{Path(group.file.filename).name}:{dataset.name}"
+        raise BundleError(f"{place} cannot be read ({error})") from error
+    return array
+
+
+def check(group: h5py.Group, name: str, *, shape: tuple[int, ...] | None = None) -> h5py.Dataset:
+    """An array that could be read.
+
+    Raises:
+        BundleError: it is missing, of another shape, of a type that tables do not hold, or larger
+            than what is in the file can be.
     """
     place = f"{Path(group.file.filename).name}:{group.name.rstrip('/')}/{name}"
     dataset = group.get(name)
@@ -124,11 +167,9 @@ def get(group: h5py.Group, name: str, *, shape: tuple[int, ...] | None = None) -
         raise BundleError(f"{place} has shape {dataset.shape}; the manifest says {shape}")
     if dataset.dtype.kind not in _SCALARS:
         raise BundleError(f"{place} holds {dataset.dtype}, which tables do not hold")
-    try:
-        array: NDArray[Any] = dataset[()]
-    except OSError as error:
-        raise BundleError(f"{place} cannot be read ({error})") from error
-    return array
+    if dataset.nbytes > _PACKED * group.file.id.get_filesize():
+        raise BundleError(f"{place} has shape {dataset.shape}, of which the file has no bytes")
+    return dataset
 
 
 def group_of(group: h5py.Group, name: str) -> h5py.Group:

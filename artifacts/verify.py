@@ -206,7 +206,7 @@ class _Check:
         elif expected is None or not as_long or expected.sha256 != self.known[name]:
             return  # the manifest is not to be believed
         elif name == INDEX and self.manifest is not None:
-            self.index = read_index(path, self.manifest)
+            self.index = read_index(path.read_bytes(), self.manifest)
         elif number is not None and self.index is not None and self.manifest is not None:
             rows = slice(*self.bounds[number : number + 2])
             shard = self.manifest.shards[number]

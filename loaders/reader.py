@@ -36,7 +36,7 @@ class Reader:
         self.threads = threads
         index = shards.index
         self.members = members(index, columns)
-        sizes = {e: _common(index.rows.lengths[e][rows]) for e in self.members}
+        sizes = {e: _common(index.rows.lengths[e], rows) for e in self.members}
         raw = {e for e in self.members if e.rpartition(".")[2] in RAW_IMAGE.values()}
         self.flat = {e: sizes[e] for e in self.members if e in raw and sizes[e]}
         self._any = rows[:1]
@@ -147,6 +147,10 @@ def _tensor(extension: str, array: Array) -> Tensor:
     return tensor.movedim(-1, -3) if extension in IMAGES else tensor
 
 
-def _common(lengths: NDArray[np.int64]) -> int:
-    """The length that all have; 0 where they differ, or there is none."""
-    return int(lengths[0]) if len(lengths) and (lengths == lengths[0]).all() else 0
+def _common(lengths: NDArray[np.int64], rows: Rows) -> int:
+    """The length that all of some rows have; 0 where they differ, or there is none."""
+    if lengths.strides != (0,):  # else the index says that it is one number
+        lengths = lengths[rows]
+        if not (lengths == lengths[:1]).all():
+            return 0
+    return int(lengths[0]) if len(lengths) else 0

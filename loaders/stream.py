@@ -277,7 +277,7 @@ def column_of(index: Index, name: str, kinds: str) -> Array:
         BundleError: there is none.
     """
     table = index.rows.columns
+    if name in table and table[name].dtype.kind in kinds:
+        return table[name]
     fitting = sorted(column for column in table if table[column].dtype.kind in kinds)
-    if name not in fitting:
-        raise BundleError(f"there is no column {name!r} here; there are: {', '.join(fitting)}")
-    return table[name]
+    raise BundleError(f"there is no column {name!r} here; there are: {', '.join(fitting)}")

@@ -74,7 +74,7 @@ def test_rows_say_where_every_file_lies_and_the_shard_its_digest() -> None:
     assert (shard.name, shard.samples, shard.bytes) == ("x.tar", 3, len(data))
     assert shard.sha256 == hashlib.sha256(data).hexdigest()
     for extension, expected in (("cls", [b"1", b"22", b"333"]), ("json", [b"", b"{}", b"[]"])):
-        spans = zip(rows.offsets[extension], rows.lengths[extension], strict=True)
+        spans = zip(rows.offsets[extension][:], rows.lengths[extension], strict=True)
         assert [data[start : start + length] for start, length in spans] == expected
     assert rows.keys.tolist() == [b"a", b"b", b"c"]
     assert rows.columns["n"].tolist() == [5, 6, 7]

@@ -15,7 +15,9 @@ import h5py
 import numpy as np
 import pytest
 
+from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError
+from quire.artifacts.later import Even
 from quire.artifacts.manifest import INDEX, MANIFEST, SUMS, Manifest, sums
 from quire.artifacts.verify import verify
 from quire.loaders.stream import stream
@@ -213,11 +215,38 @@ def replace(file: h5py.File, name: str, array: Any) -> None:
     file[name] = array
 
 
+def as_arrays(file: h5py.File) -> None:
+    """The places of all members one by one, as they are where samples differ in size."""
+    for group in file["members"].values():
+        offset, length, stride = (group.attrs[n] for n in ("offset", "length", "stride"))
+        del group.attrs["stride"]
+        shard = file["shard"][()]
+        group["offset"] = offset + stride * (np.arange(6) - np.searchsorted(shard, shard))
+        group["length"] = np.full(6, length)
+
+
+def put(file: h5py.File, name: str, array: Any) -> None:
+    """Another array of a member."""
+    as_arrays(file)
+    replace(file, name, array)
+
+
+def say(file: h5py.File, name: str, value: Any) -> None:
+    """Another number of a member."""
+    file["members/ppm"].attrs[name] = value
+
+
 HOSTILE_INDICES: dict[str, Callable[[h5py.File], None]] = {
-    "offsets behind the end": lambda f: replace(f, "members/ppm/offset", np.full(6, 1 << 40)),
-    "offsets before the start": lambda f: replace(f, "members/ppm/offset", np.full(6, -512)),
-    "lengths that wrap around": lambda f: replace(f, "members/ppm/length", np.full(6, -(2**62))),
-    "offsets as floats": lambda f: replace(f, "members/ppm/offset", np.full(6, 512.0)),
+    "offsets behind the end": lambda f: put(f, "members/ppm/offset", np.full(6, 1 << 40)),
+    "offsets before the start": lambda f: put(f, "members/ppm/offset", np.full(6, -512)),
+    "lengths that wrap around": lambda f: put(f, "members/ppm/length", np.full(6, -(2**62))),
+    "offsets as floats": lambda f: put(f, "members/ppm/offset", np.full(6, 512.0)),
+    "a stride behind the end": lambda f: say(f, "stride", np.int64(8192)),
+    "a stride that wraps around": lambda f: say(f, "stride", np.int64(2**62)),
+    "a stride backwards": lambda f: say(f, "stride", np.int64(-512)),
+    "a stride that is none": lambda f: say(f, "stride", np.bytes_(b"512")),
+    "offset 0": lambda f: say(f, "offset", np.int64(0)),
+    "no length": lambda f: f["members/ppm"].attrs.__delitem__("length"),
     "fewer rows": lambda f: replace(f, "key", np.array([b"a"])),
     "another shard": lambda f: replace(f, "shard", np.ones(6, np.int32)),
     "a pickle member": lambda f: f["members"].move("ppm", "pkl"),
@@ -236,6 +265,34 @@ def test_a_hostile_index_is_refused(bundle: Path, change: Callable[[h5py.File], 
     edit_index(bundle, change)
     assert INDEX in named(bundle)
     with pytest.raises(BundleError):
+        drain(bundle)
+
+
+def test_places_as_arrays_are_those_in_two_numbers(bundle: Path) -> None:
+    """Bundles have them so where samples differ in size, and all had them once."""
+    before, offsets = drain(bundle), open_bundle(bundle).index.rows.offsets
+    assert all(isinstance(one, Even) for one in offsets.values())
+    edit_index(bundle, as_arrays)
+    assert verify(bundle) == () and drain(bundle) == before
+    arrays = open_bundle(bundle).index.rows.offsets
+    for name, even in offsets.items():
+        array = arrays[name]
+        assert isinstance(array, np.ndarray) and isinstance(even, Even)
+        assert array.tolist() == even[:].tolist() == [even[row] for row in range(6)]
+        assert array[[5, 0, 3]].tolist() == even[[5, 0, 3]].tolist()
+        assert array[1:5].tolist() == even[1:5].tolist() == even.take(np.arange(1, 5)).tolist()
+
+
+def test_what_an_index_cannot_hold_is_not_allocated(bundle: Path) -> None:
+    """A petabyte of keys that no byte of the file stands for."""
+
+    def claim(file: h5py.File) -> None:
+        del file["columns/label"]
+        file.create_dataset("columns/label", (6,), "S900000000", chunks=(1,), compression="gzip")
+
+    edit_index(bundle, claim)
+    assert INDEX in named(bundle)
+    with pytest.raises(BundleError, match="of which the file has no bytes"):
         drain(bundle)
 
 
