@@ -148,9 +148,10 @@ def sample_starts(rows: Rows, which: NDArray[np.int64] | None = None) -> NDArray
 
     All of them, or those at some places: (M,) -> (M,).
     """
-    first, *others = (
-        offsets[:] if which is None else offsets.take(which) for offsets in rows.offsets.values()
-    )
+    members = [*rows.offsets.values()]
+    if all(isinstance(offsets, Even) for offsets in members):
+        members = [min(members, key=lambda offsets: offsets[:1][0])]
+    first, *others = (offsets[:] if which is None else offsets.take(which) for offsets in members)
     for offsets in others:
         first = np.minimum(first, offsets)
     return first - BLOCK

@@ -24,6 +24,7 @@ from quire.artifacts.shards import padded, sample_starts
 Rows: TypeAlias = NDArray[np.int64]
 Positions: TypeAlias = NDArray[np.int64]
 
+_PART = 1 << 20  # rows that are looked at together
 _RUN = 1 << 25  # bytes of a window where samples are not mixed by windows, and do not fit in one
 _STRATA = 1024  # of a window
 _ROUNDS = 4  # samples of a stratum, at least
@@ -116,12 +117,8 @@ class Blocks:
     def __init__(self, index: Index, rows: Rows, shuffle: Shuffle, seed: int) -> None:
         """`rows` may have any order; the blocks are those of the sorted rows."""
         self.name = f"shuffled in blocks of {shuffle.block} and windows of {shuffle.window} bytes"
-        self.rows, self.seed, self.window = np.sort(rows), seed, shuffle.window
-        starts, ends = extents(index, self.rows)
-        places = np.stack([index.shard[self.rows].astype(np.int64), starts // shuffle.block])
-        first = np.flatnonzero(np.diff(places, prepend=-1).any(axis=0))
-        self.bounds = np.append(first, len(self.rows))  # of the blocks, in the sorted rows
-        self.bytes = np.add.reduceat(ends - starts, first)
+        self.rows, self.seed, self.window = _sorted(rows), seed, shuffle.window
+        self.bounds, self.bytes = _blocks(index, self.rows, shuffle.block)
         self.count = -(-int(self.bytes.sum()) // shuffle.window)  # windows
 
     def __call__(self, epoch: int) -> Epoch:
@@ -141,6 +138,31 @@ class Blocks:
             rows[start:stop] = rows[start + mixed]
             places[start:stop] = mixed / (stop - start)
         return Epoch(rows, windows, places)
+
+
+def _sorted(rows: Rows) -> Rows:
+    return rows if (rows[1:] >= rows[:-1]).all() else np.sort(rows)
+
+
+def _blocks(index: Index, rows: Rows, size: int) -> tuple[Positions, NDArray[np.int64]]:
+    """Where the blocks of sorted rows begin, and the last one ends, and how large each is.
+
+    -> (K + 1,) positions in the rows, (K,) bytes.
+    """
+    firsts, sums = [], []  # of each block: its first row, and the bytes before it
+    before, total = (-1, -1), 0
+    for start in range(0, len(rows), _PART):  # so that ten million rows take little memory
+        some = rows[start : start + _PART]
+        starts, ends = extents(index, some)
+        shard, block = index.shard.take(some), starts // size
+        begins = (shard[1:] != shard[:-1]) | (block[1:] != block[:-1])
+        first = np.flatnonzero(np.append((int(shard[0]), int(block[0])) != before, begins))
+        passed = np.append(0, (ends - starts).cumsum()) + total
+        firsts.append(first + start)
+        sums.append(passed[first])
+        before, total = (int(shard[-1]), int(block[-1])), int(passed[-1])
+    bounds = np.append(np.concatenate(firsts), len(rows))
+    return bounds, np.diff(np.append(np.concatenate(sums), total))
 
 
 def shuffled(index: Index, rows: Rows, shuffle: Shuffle | None, seed: int) -> Uniform | Blocks:
@@ -189,11 +211,17 @@ def _equal(samples: int, size: int, most: int) -> Positions:
 
 def stored_bytes(index: Index, rows: Rows) -> int:
     """What samples take in their shards, tar headers and padding included."""
-    for offsets in index.rows.offsets.values():
-        if isinstance(offsets, Even):
-            return len(rows) * offsets.stride
+    if (stride := stride_of(index)) is not None:
+        return len(rows) * stride
     starts, ends = extents(index, rows)
     return int((ends - starts).sum())
+
+
+def stride_of(index: Index) -> int | None:
+    """What each sample takes, where all take the same."""
+    for offsets in index.rows.offsets.values():
+        return offsets.stride if isinstance(offsets, Even) else None
+    return None
 
 
 def extents(index: Index, rows: Rows) -> tuple[Rows, Rows]:
@@ -204,5 +232,8 @@ def extents(index: Index, rows: Rows) -> tuple[Rows, Rows]:
     offsets, lengths = index.rows.offsets, index.rows.lengths
     if not offsets:
         return np.zeros_like(rows), np.zeros_like(rows)
+    if (stride := stride_of(index)) is not None:
+        starts = sample_starts(index.rows, rows)
+        return starts, starts + stride
     ends = np.max([offsets[e][rows] + padded(lengths[e][rows]) for e in offsets], axis=0)
     return sample_starts(index.rows, rows), ends

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quire.artifacts.index import Index
+from quire.artifacts.later import Even
+from quire.loaders import order as module
 from quire.loaders.batches import Layout, shares
 from quire.loaders.order import (
     Blocks,
@@ -116,6 +119,42 @@ def test_blocks_are_those_of_the_rows_however_they_are_named() -> None:
     mixed = np.random.default_rng(0).permutation(rows)
     one, other = (Blocks(index, some, shuffle, 0)(0).rows for some in (rows, mixed))
     assert np.array_equal(one, other)
+
+
+@given(indexes(), st.integers(1, 20_000), st.integers(1, 9))
+def test_rows_that_are_looked_at_in_parts_have_the_same_blocks(
+    index: Index, block: int, part: int
+) -> None:
+    rows = np.arange(len(index))
+    whole = module._blocks(index, rows, block)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "_PART", part)
+        parts = module._blocks(index, rows, block)
+    assert all(np.array_equal(one, other) for one, other in zip(whole, parts, strict=True))
+    starts, ends = extents(index, rows)
+    keys = zip(index.shard.tolist(), (starts // block).tolist(), strict=True)
+    groups = [[*group] for _, group in itertools.groupby(enumerate(keys), lambda pair: pair[1])]
+    assert whole[0].tolist() == [*(group[0][0] for group in groups), len(rows)]
+    assert whole[1].tolist() == [
+        sum(int(ends[row] - starts[row]) for row, _ in group) for group in groups
+    ]
+
+
+def test_even_places_give_the_orders_that_arrays_of_them_give() -> None:
+    index = raw_index(200, 60)
+    name, offsets = next(iter(index.rows.offsets.items()))
+    begins = np.searchsorted(index.shard, np.arange(index.shard[-1] + 1))
+    first = int(offsets[0])
+    stride = int(offsets[1]) - first
+    even = Index(
+        index.shard,
+        replace(index.rows, offsets={name: Even(first, stride, index.shard, begins)}),
+    )
+    rows, shuffle = np.arange(0, 200, 3), Shuffle(block=9 * KIB, window=100 * KIB)
+    assert np.array_equal(extents(index, rows), extents(even, rows))
+    assert stored_bytes(index, rows) == stored_bytes(even, rows)
+    one, other = (Blocks(some, rows, shuffle, 0)(0) for some in (index, even))
+    assert np.array_equal(one.rows, other.rows) and np.array_equal(one.windows, other.windows)
 
 
 @pytest.mark.parametrize("fields", [{"block": 0}, {"block": 2, "window": 1}, {"window": 0}])
