@@ -1,9 +1,10 @@
 """A bundle's folder while the bundle is being built.
 
-The working files lie in `.building` inside it: the identity of what is built there, and for each
-finished shard its index rows and its part of the whole-dataset tables, written after the shard has
-its name. So a shard is finished when its rows are there, a build that was stopped, however hard,
-goes on where it was, and the manifest, written last of all, turns the folder into a bundle.
+The working files lie in `.building` inside it: the identity of what is built there, and records
+of each finished shard, its index rows and its part of the whole-dataset tables, written after the
+shard has its name. So a shard is finished when its record is there, a build that was stopped,
+however hard, goes on where it was, and the manifest, written last of all, turns the folder into a
+bundle.
 """
 
 import json
@@ -13,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from quire.artifacts import tables
 from quire.artifacts.card import card
@@ -36,10 +35,12 @@ from quire.artifacts.manifest import (
 from quire.artifacts.pieces import Pieces
 from quire.artifacts.shards import Rows, Shard
 from quire.builders.engine.recipe import Part, WriteTable
+from quire.builders.engine.records import Record, append, records
 
 _WORK = ".building"
 _IDENTITY = "identity.json"
 _LOCK = "lock"
+_KINDS = ("offsets", "lengths", "columns", "pieces")
 _PART = "part/"  # before the names of its arrays in the record of a shard
 
 
@@ -113,50 +114,41 @@ def record(folder: Path, finished: Finished, part: Part | None = None) -> None:
         "shard": asdict(finished.shard),
         "left_out": [asdict(sample) for sample in finished.left_out],
     }
-    with whole_file(_record_path(folder, finished.shard.name)) as file:
-        np.savez(file, about=np.bytes_(json.dumps(about).encode()), **arrays)
+    append(folder / _WORK, finished.shard.name, about, arrays)
 
 
-def _record_path(folder: Path, shard: str) -> Path:
-    return folder / _WORK / f"{shard}.npz"
+def finished_shards(folder: Path) -> set[str]:
+    """The shards of this build that are there."""
+    if not (folder / _WORK).is_dir():
+        return set()
+    return {entry.name for entry in folder.iterdir()} & records(folder / _WORK).keys()
 
 
-def is_finished(folder: Path, shard: str) -> bool:
-    """Whether a shard of this build is there."""
-    return _record_path(folder, shard).exists() and (folder / shard).exists()
-
-
-def _finished(folder: Path, shard: str) -> Finished:
-    with np.load(_record_path(folder, shard), allow_pickle=False) as arrays:
-        about = json.loads(arrays["about"].item())
-        kinds = ("offsets", "lengths", "columns", "pieces")
-        parts: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
-        for name in arrays.files:
-            part, _, column = name.partition("/")
-            if part in parts:
-                parts[part][column] = arrays[name]
-        pieces = Pieces(**parts.pop("pieces"))
-        rows = Rows(arrays["keys"], **parts)
+def _finished(record: Record) -> Finished:
+    about, arrays = record.read()
+    parts: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
+    for name, array in arrays.items():
+        kind, _, column = name.partition("/")
+        if kind in parts:
+            parts[kind][column] = array
+    pieces = Pieces(**parts.pop("pieces"))
+    rows = Rows(arrays["keys"], **parts)
     left_out = tuple(LeftOut(**sample) for sample in about["left_out"])
     return Finished(Shard(**about["shard"]), rows, pieces, left_out)
 
 
-def _parts(folder: Path, names: Sequence[str]) -> Iterator[Part]:
+def _parts(found: Sequence[Record]) -> Iterator[Part]:
     """The parts of finished shards, each read when it is its turn."""
-    for name in names:
-        with np.load(_record_path(folder, name), allow_pickle=False) as arrays:
-            part = {
-                entry.removeprefix(_PART): arrays[entry]
-                for entry in arrays.files
-                if entry.startswith(_PART)
-            }
-        yield part
+    for record in found:
+        _, arrays = record.read(_PART)
+        yield {name.removeprefix(_PART): array for name, array in arrays.items()}
 
 
 def write_table(path: Path, write: WriteTable, folder: Path, names: Sequence[str]) -> None:
     """Write a whole-dataset table from the parts of the shards that are finished in a folder."""
+    there = records(folder / _WORK)
     with tables.new_table(path) as file:
-        write(file, _parts(folder, names))
+        write(file, _parts([there[name] for name in names]))
 
 
 def bind(
@@ -174,7 +166,8 @@ def bind(
     Raises:
         SourceError: an earlier run left samples out, and this one may not.
     """
-    finished = [_finished(folder, name) for name in names]
+    there = records(folder / _WORK)
+    finished = [_finished(there[name]) for name in names]
     left_out = {sample for f in finished for sample in f.left_out}
     if left_out and not skip_bad:
         bad = min(left_out, key=lambda sample: sample.index)

@@ -22,6 +22,7 @@ from quire.builders.engine.recipe import AnySource, Part, Recipe, Run, to_record
 from quire.builders.sources.source import Source
 
 PATIENCE = "10s"  # for a scheduler to answer
+_SHARES = 32  # groups of shards that a worker makes, if there are as many; the last one ends them
 DEATHS = 2  # workers that may die over one shard before the build stops
 
 Report = Callable[[int, int], None]  # shards finished so far, shards in all
@@ -77,7 +78,8 @@ def plan(recipe: Recipe[AnySource], source: AnySource, folder: Path) -> Plan:
         raise BuildError("there is nothing to build: the source has no samples")
     building.check(folder, identity)
     complete = (folder / MANIFEST).exists()
-    missing = [t for t in tasks if not complete and not building.is_finished(folder, t.name)]
+    there = set() if complete else building.finished_shards(folder)
+    missing = [task for task in tasks if not complete and task.name not in there]
     return Plan(recipe, identity, tasks, tuple(missing))
 
 
@@ -198,8 +200,9 @@ def _make_all(
             report(done, len(planned.tasks))
         return
     with _client(min(workers, len(planned.missing)), scheduler) as client:
-        made = _completed(client, make, planned.missing)
-        for done, _ in enumerate(made, start=before + 1):
+        done = before
+        for count in _completed(client, make, planned.missing):
+            done += count
             report(done, len(planned.tasks))
 
 
@@ -239,27 +242,36 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         yield client
 
 
-def _completed(client: Any, make: Make, tasks: Sequence[ShardTask]) -> Iterator[None]:
-    """Make shards by Dask, one a task, and tell of each when it is finished."""
+def _completed(client: Any, make: Make, tasks: Sequence[ShardTask]) -> Iterator[int]:
+    """Make shards by Dask, and tell how many when some are finished.
+
+    Many small ones are made together: each of Dask's tasks costs milliseconds, and the scheduler
+    keeps all of them in memory.
+    """
     import distributed
 
-    futures = client.map(partial(_attempt, make), tasks, pure=False)
-    names = {future.key: task.name for future, task in zip(futures, tasks, strict=True)}
+    size = max(1, len(tasks) // (_SHARES * max(1, len(client.scheduler_info()["workers"]))))
+    groups = [tasks[start : start + size] for start in range(0, len(tasks), size)]
+    futures = client.map(partial(_attempt, make), groups, pure=False)
+    of_future = {future.key: group for future, group in zip(futures, groups, strict=True)}
     try:
         for future in distributed.as_completed(futures, loop=client.loop):
             if error := future.result():
                 raise error
-            yield
+            yield len(of_future[future.key])
     except distributed.KilledWorker as error:
-        raise BuildError(f"workers keep dying over {names[error.task]}") from error
+        names = [task.name for task in of_future[error.task]]
+        over = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        raise BuildError(f"workers keep dying over {over}") from error
     finally:
         client.cancel(futures)
 
 
-def _attempt(make: Make, task: ShardTask) -> Exception | None:
-    """Make one shard; an expected error is returned, since Dask would log one that is raised."""
+def _attempt(make: Make, tasks: Sequence[ShardTask]) -> Exception | None:
+    """Make some shards; an expected error is returned, since Dask would log one that is raised."""
     try:
-        make(task)
+        for task in tasks:
+            make(task)
     except (QuireError, OSError) as error:
         return error
     return None
