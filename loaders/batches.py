@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,9 +14,7 @@ from torch.utils.data import DataLoader
 
 from quire.loaders.order import Epoch, Order, Positions, Rows
 from quire.loaders.prefetch import ToDevice, ahead
-from quire.loaders.reader import Batch
-from quire.loaders.reading.held import Shards
-from quire.loaders.reading.lookahead import ahead_of
+from quire.loaders.reader import Batch, WindowsOf
 from quire.loaders.sampler import Ranges, global_batches, part, slice_ranges, total
 
 _DEPTH = 2  # batches made ahead of their use
@@ -70,23 +69,22 @@ class ByRow(Protocol):
     def __getitem__(self, rows: Rows) -> Batch:
         """The batch of some rows. (B,) -> a dict of tensors."""
 
+    def begin(self, rows: Sequence[Rows], windows: WindowsOf) -> Iterable[Rows]:
+        """An epoch begins, of batches of these rows. -> the same, each in time to be read.
+
+        Reads may begin ahead of that; `windows` tells the numbers of those that the rows are in.
+        """
+
 
 class Batches:
     """The batches of one rank, and after each what is left of the epoch."""
 
     def __init__(
-        self,
-        reader: ByRow,
-        order: Order,
-        layout: Layout,
-        device: torch.device | None,
-        shards: Shards | None = None,
+        self, reader: ByRow, order: Order, layout: Layout, device: torch.device | None
     ) -> None:
-        """With `shards`, which `reader` reads from, reads begin before they are needed."""
         self.reader = reader
         self.order = order
         self.layout = layout
-        self.shards = shards
         self.to_device = None if device is None else ToDevice(device)
         reader.pin = device is not None and device.type == "cuda" and layout.workers == 0
         self._processes: bool | None = None  # whether worker processes read; not known yet
@@ -118,21 +116,11 @@ class Batches:
         rows = [taken[start:stop] for start, stop in own]
         by_processes = self._by_processes(rows)
         coming: Iterable[Rows] = rows
-        if self.shards is not None and not by_processes:
-            coming = self._ahead(self.shards, rows, [left[slice(*span)] for span in own], epoch)
+        if not by_processes:
+            coming = self.reader.begin(rows, partial(windows_of, epoch, left, own))
         batches = self._read(coming, by_processes=by_processes)
         for (_, stop), batch in zip(spans, batches, strict=True):
             yield batch, slice_ranges(ranges, stop, samples)
-
-    def _ahead(
-        self, shards: Shards, rows: list[Rows], own: list[Positions], epoch: Epoch
-    ) -> Iterable[Rows]:
-        """The rows of batches, whose reads begin ahead of time where they take any."""
-        ahead = shards.expect(np.concatenate(rows)) if rows else None
-        if ahead is None:
-            return rows
-        windows = [np.searchsorted(epoch.windows, positions, "right") for positions in own]
-        return ahead_of(rows, windows, ahead)
 
     def _by_processes(self, rows: Sequence[Rows]) -> bool:
         """Whether worker processes read.
@@ -224,6 +212,14 @@ def shares(
             batch = left[start:stop]
             left[start:stop] = batch[np.argsort(epoch.places[batch], kind="stable")]
     return [part(*span, number=layout.rank, parts=layout.world_size) for span in spans]
+
+
+def windows_of(
+    epoch: Epoch, left: Positions, own: Sequence[tuple[int, int]]
+) -> Sequence[Positions]:
+    """The windows that the samples of batches are in, by number; see `shares` for the arguments."""
+    windows = epoch.window_of(left)
+    return [windows[start:stop] for start, stop in own]
 
 
 def _joined(ranges: Ranges) -> Positions:

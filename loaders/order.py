@@ -64,6 +64,10 @@ class Epoch:
     divide a batch by it, so that none needs all of a window. Where there is none, they divide it
     by the order."""
 
+    def window_of(self, positions: Positions) -> Positions:
+        """The number of the window that each position is in. (M,) -> (M,)."""
+        return np.searchsorted(self.windows, positions, "right")
+
 
 class Order(Protocol):
     """The orders of all epochs."""

@@ -1,7 +1,7 @@
 """Rows of a bundle become a batch of tensors."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -15,10 +15,13 @@ from quire.artifacts.index import Index
 from quire.artifacts.members import IMAGES, RAW_IMAGE
 from quire.loaders.decode import Array, decode, field, raw_shape
 from quire.loaders.gather import gather
-from quire.loaders.order import Rows
+from quire.loaders.order import Positions, Rows
 from quire.loaders.reading.held import Held, Shards
+from quire.loaders.reading.lookahead import ahead_of
 from quire.loaders.reading.memory import Memory
 
+# Of each row of each batch, the number of the window that it is in.
+WindowsOf: TypeAlias = Callable[[], Sequence[Positions]]
 Batch: TypeAlias = dict[str, Any]  # tensors; a list where samples differ in size or are records
 
 
@@ -67,6 +70,14 @@ class Reader:
         held = self.shards.held(rows)
         batch = {field(e): self._member(e, rows, held) for e in self.members}
         return batch | described(self.shards.index, self.columns, rows)
+
+    def begin(self, rows: Sequence[Rows], windows: WindowsOf) -> Iterable[Rows]:
+        """The same batches, of which the shards are read ahead where that takes any reads.
+
+        See `quire.loaders.batches.ByRow`.
+        """
+        ahead = self.shards.expect(np.concatenate(rows)) if rows else None
+        return rows if ahead is None else ahead_of(rows, windows(), ahead)
 
     @property
     def is_raw(self) -> bool:

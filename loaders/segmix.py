@@ -26,7 +26,7 @@ from quire.artifacts.segmix_table import Blends, read_blends, row_crop
 from quire.artifacts.shards import Rows as IndexRows
 from quire.loaders.batches import Batches, Layout
 from quire.loaders.order import Rows
-from quire.loaders.reader import Batch, Reader
+from quire.loaders.reader import Batch, Reader, WindowsOf
 from quire.loaders.reading.opening import open_to_read, shards_of
 from quire.loaders.stream import Stream, Value, chosen, column_of, decoders, order_of
 
@@ -160,6 +160,10 @@ class PairReader:
         numbers = {"parts": self._blends.parts.astype(np.int64), **self._columns}
         told = {name: torch.from_numpy(column[rows]) for name, column in numbers.items()}
         return {**batch, **told, "row": torch.from_numpy(rows)}
+
+    def begin(self, rows: Sequence[Rows], windows: WindowsOf) -> Iterable[Rows]:
+        """The same: of scenes nobody knows which are next to each other."""
+        return rows
 
     def _views(self, rows: Rows) -> list[tuple[list[int], list[int], int]]:
         """Two crops and the parts of each blend."""

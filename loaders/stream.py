@@ -188,7 +188,7 @@ def stream(
         layout = replace(layout, workers=0)  # each worker process would fetch everything
     reader = Reader(shards, wanted, columns=columns, threads=decoders(threads, layout.workers))
     target = None if device is None else torch.device(device)
-    batches = Batches(reader, order, layout, target, shards)
+    batches = Batches(reader, order, layout, target)
     return Stream(manifest, index, wanted, batches, seed=seed)
 
 

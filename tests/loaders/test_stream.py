@@ -22,6 +22,7 @@ from quire.loaders.reading import folder, mapped
 from quire.loaders.reading.folder import Folder
 from quire.loaders.stream import Stream, stream
 from tests.bundles import image_bundle, random_images, write_bundle
+from tests.loaders.streams import shards_of
 
 N = 23
 
@@ -292,7 +293,7 @@ def test_what_is_not_in_memory_is_read_to_the_same_batches(
         batches = stream(
             bundle, batch_size=4, shuffle=shuffle, seed=1, rank=rank, world_size=world_size
         )
-        shards = batches._batches.shards
+        shards = shards_of(batches)
         assert isinstance(shards, Folder) and shards.direct == direct
         for _ in range(2):
             for batch in batches:

@@ -17,6 +17,7 @@ from quire.loaders.stream import Stream, stream
 from quire.train.engine.runs import absolute
 from tests.loaders.conftest import N
 from tests.loaders.served import Server
+from tests.loaders.streams import shards_of
 
 
 def rows(batches: Any) -> list[int]:
@@ -108,7 +109,7 @@ def test_a_rank_fetches_the_pieces_of_its_share_and_little_more(
 def test_a_server_without_parts_sends_whole_shards_once(server: Server) -> None:
     server.ranges = False
     batches = stream(server.address, batch_size=4, shuffle=BLOCKS)
-    assert isinstance(batches._batches.shards, remote.WholeShards)
+    assert isinstance(shards_of(batches), remote.WholeShards)
     server.asked.clear()
     for _ in range(2):
         assert sorted(rows(batches)) == list(range(N))
