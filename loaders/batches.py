@@ -209,8 +209,7 @@ def shares(
         return [*spans]
     if epoch.places is not None:
         for start, stop in spans:
-            batch = left[start:stop]
-            left[start:stop] = batch[np.argsort(epoch.places[batch], kind="stable")]
+            left[start:stop] = epoch.divided(left[start:stop])
     return [part(*span, number=layout.rank, parts=layout.world_size) for span in spans]
 
 

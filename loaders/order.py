@@ -64,6 +64,12 @@ class Epoch:
     divide a batch by it, so that none needs all of a window. Where there is none, they divide it
     by the order."""
 
+    def divided(self, batch: Positions) -> Positions:
+        """The positions of a batch in the order in which ranks divide it. (B,) -> (B,)."""
+        if self.places is None:
+            return batch
+        return batch[np.argsort(self.places.take(batch), kind="stable")]
+
     def window_of(self, positions: Positions) -> Positions:
         """The number of the window that each position is in. (M,) -> (M,)."""
         return np.searchsorted(self.windows, positions, "right")
@@ -75,6 +81,9 @@ class Order(Protocol):
     @property
     def name(self) -> str:
         """What it hangs on, beside rows and seed; a state of another order is refused."""
+
+    def __len__(self) -> int:
+        """How many positions an epoch has."""
 
     def __call__(self, epoch: int) -> Epoch:
         """The order of an epoch, by its number."""
@@ -95,6 +104,10 @@ class Sequential:
         self.bytes = stored_bytes(index, rows)
         most = max(_RUN, self.bytes * (self.bytes <= Shuffle.window))
         self.windows = _equal(len(rows), self.bytes, most)
+
+    def __len__(self) -> int:
+        """See `Order`."""
+        return len(self.rows)
 
     def __call__(self, epoch: int) -> Epoch:
         """See `Order`."""
@@ -124,6 +137,10 @@ class Blocks:
         self.rows, self.seed, self.window = _sorted(rows), seed, shuffle.window
         self.bounds, self.bytes = _blocks(index, self.rows, shuffle.block)
         self.count = -(-int(self.bytes.sum()) // shuffle.window)  # windows
+
+    def __len__(self) -> int:
+        """See `Order`."""
+        return len(self.rows)
 
     def __call__(self, epoch: int) -> Epoch:
         """See `Order`."""

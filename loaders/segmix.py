@@ -28,7 +28,8 @@ from quire.loaders.batches import Batches, Layout
 from quire.loaders.order import Rows
 from quire.loaders.reader import Batch, Reader, WindowsOf
 from quire.loaders.reading.opening import open_to_read, shards_of
-from quire.loaders.stream import Stream, Value, chosen, column_of, decoders, order_of
+from quire.loaders.selection import Value, chosen, column_of
+from quire.loaders.stream import Stream, decoders, order_of
 
 _COLUMNS = ("source_index", "partner_index", "cluster", "partner_cluster", "parts")
 _IMAGES = {"jpg", "png", "ppm"}

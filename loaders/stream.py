@@ -14,18 +14,23 @@ from quire.artifacts.index import Index
 from quire.artifacts.manifest import Manifest
 from quire.artifacts.processors import memory, processors
 from quire.loaders.batches import Batches, Layout, Position
-from quire.loaders.decode import Array
+from quire.loaders.mixed_index import mixed_index
+from quire.loaders.mixed_order import Mixed
+from quire.loaders.mixed_reader import MixedReader
 from quire.loaders.order import Blocks, Order, Rows, Sequential, Shuffle, Uniform, shuffled
 from quire.loaders.reader import Batch, Reader
 from quire.loaders.reading.opening import open_to_read, shards_of
 from quire.loaders.sampler import Ranges
+from quire.loaders.selection import Value, chosen, column_of
 
-Value = str | int | float
 _WINDOWS = 3  # that are in memory at a time, at most
 
 
 class Stream:
-    """The batches of a bundle for one rank; made by `stream`.
+    """The batches of a bundle, or of several, for one rank; made by `stream`.
+
+    `manifest` is that of the first bundle, and `rows` (N,) are those of it that an epoch delivers;
+    `index` is of all bundles, their rows laid end to end.
 
     Each `iter()` begins the next epoch, with an order of its own where the stream is shuffled; the
     first one after `load_state_dict` goes on in the midst of one.
@@ -39,14 +44,19 @@ class Stream:
         batches: Batches,
         *,
         seed: int,
+        others: Sequence[tuple[Manifest, Rows]] = (),
     ) -> None:
+        """`others` are further bundles, and the rows of them that are delivered."""
         self.manifest = manifest
         self.index = index
         self.rows = rows
         self._batches = batches
+        wanted = hashlib.sha256(rows.tobytes())
+        for other, further in others:
+            wanted.update(f"{other.sha256} {len(further)}".encode() + further.tobytes())
         self._identity = {
             "bundle": manifest.sha256,
-            "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
+            "rows": wanted.hexdigest(),
             "order": batches.order.name,
             "seed": seed,
         }
@@ -55,7 +65,7 @@ class Stream:
 
     @property
     def _whole(self) -> Ranges:
-        return [(0, len(self.rows))]
+        return [(0, len(self._batches.order))]
 
     def __len__(self) -> int:
         """Batches of one epoch; the same for every rank."""
@@ -99,7 +109,7 @@ class Stream:
 
 
 def stream(
-    bundle: str | os.PathLike[str],
+    bundle: str | os.PathLike[str] | Sequence[tuple[str | os.PathLike[str], float]],
     *,
     split: str | None = None,
     select: Mapping[str, Value | Collection[Value]] | None = None,
@@ -133,11 +143,17 @@ def stream(
     The order of an epoch follows from the bundle, the selection, `seed`, the epoch's number and
     `shuffle` alone: not from ranks, workers, batch size, memory, or where the bundle lies.
 
+    Several bundles are mixed by shares: `stream([(a, .7), (b, .3)])`. Every batch has each share,
+    to less than one sample for each bundle after the first. An epoch is that of the first bundle;
+    the others go round by themselves, and go on in the next epoch. `row` then counts the rows of
+    all bundles laid end to end, and `bundle` (B,) int64 tells which each is of.
+
     Args:
-        bundle: a folder, or an address (http, https, or another that fsspec knows).
+        bundle: a folder, or an address (http, https, or another that fsspec knows); or several,
+            each with its share.
         split: refuse the bundle when it is of another split.
         select: only samples whose column has this value, or one of these:
-            `{"corruption": "fog", "severity": [1, 3]}`.
+            `{"corruption": "fog", "severity": [1, 3]}`; of several bundles, of each.
         rows: only these rows of the index, in this order; not together with `select`.
         columns: numeric index columns to deliver.
         batch_size: samples of one batch on one rank.
@@ -165,47 +181,79 @@ def stream(
     Raises:
         BundleError: the bundle is incomplete, damaged or hostile, or lacks what is asked for; or
             windows do not fit in memory, or the cache cannot be written.
-        ValueError: rank, world size, batch size, workers, rows or shuffle make no sense.
+        ValueError: rank, world size, batch size, workers, rows, shuffle or shares make no sense.
     """
     layout = Layout(batch_size, rank, world_size, workers, drop_last)
-    opened = open_to_read(bundle, verify=verify)
-    manifest, index = opened.manifest, opened.index
-    _check_split(manifest, split)
-    wanted = chosen(index, select, rows)
-    for name in columns:
-        column_of(index, name, "biuf")
-    order = order_of(index, wanted, shuffle, seed)
-    check_window(order, world_size)
-    shards = shards_of(
-        opened,
-        wanted,
-        verify=verify,
-        in_order=not shuffle,
-        cache=cache,
-        cache_bytes=cache_bytes,
-    )
-    if opened.remote:
+    places, shares = _places(bundle)
+    if len(places) > 1 and rows is not None:
+        raise ValueError("rows are those of one bundle; several are mixed by select")
+    opened = [open_to_read(place, verify=verify) for place in places]
+    if any(one.remote for one in opened):
         layout = replace(layout, workers=0)  # each worker process would fetch everything
-    reader = Reader(shards, wanted, columns=columns, threads=decoders(threads, layout.workers))
+    threads = decoders(threads, layout.workers)
+    parts = []
+    for number, one in enumerate(opened):
+        _check_split(one.manifest, split)
+        wanted = chosen(one.index, select, rows)
+        for name in columns:
+            column_of(one.index, name, "biuf")
+        order = order_of(one.index, wanted, shuffle, _seed(seed, number))
+        shards = shards_of(
+            one,
+            wanted,
+            verify=verify,
+            in_order=not shuffle,
+            cache=cache,
+            cache_bytes=cache_bytes,
+        )
+        parts.append((wanted, order, Reader(shards, wanted, columns=columns, threads=threads)))
+    orders, readers = [order for _, order, _ in parts], [reader for *_, reader in parts]
+    check_window(orders, world_size)
     target = None if device is None else torch.device(device)
-    batches = Batches(reader, order, layout, target)
-    return Stream(manifest, index, wanted, batches, seed=seed)
+    if len(places) == 1:
+        index, batches = opened[0].index, Batches(readers[0], orders[0], layout, target)
+    else:
+        index = mixed_index(opened)
+        mixed = Mixed(orders, [len(one.index) for one in opened], shares)
+        batches = Batches(MixedReader(readers, mixed.firsts), mixed, layout, target)
+    first, *others = [
+        (one.manifest, wanted) for one, (wanted, *_) in zip(opened, parts, strict=True)
+    ]
+    return Stream(first[0], index, first[1], batches, seed=seed, others=others)
 
 
-def check_window(order: Order, world_size: int) -> None:
+def _places(
+    bundle: str | os.PathLike[str] | Sequence[tuple[str | os.PathLike[str], float]],
+) -> tuple[list[str | os.PathLike[str]], list[float]]:
+    """The bundles that are asked for, and the share of each."""
+    if isinstance(bundle, str | os.PathLike):
+        return [bundle], [1.0]
+    if not bundle:
+        raise ValueError("no bundle is named")
+    return [place for place, _ in bundle], [share for _, share in bundle]
+
+
+def _seed(seed: int, number: int) -> int:
+    """The seed of the order of a bundle among several: no two have the same order."""
+    if number == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0])
+
+
+def check_window(orders: Sequence[Order], world_size: int) -> None:
     """Refuse windows of which a rank cannot hold its share of three: two, and one that ends.
 
     Raises:
         BundleError: memory is too small.
     """
-    if isinstance(order, Blocks):
-        needed, there = _WINDOWS * order.window // world_size, memory()
-        if needed > there:
-            raise BundleError(
-                f"a shuffle by windows of {order.window:,} bytes needs {needed:,} bytes of memory;"
-                f" this process may use {there:,}: take smaller windows, which are another"
-                " order (shuffle=quire.Shuffle(window=...))"
-            )
+    windows = [order.window for order in orders if isinstance(order, Blocks)]
+    needed, there = _WINDOWS * sum(windows) // world_size, memory()
+    if needed > there:
+        raise BundleError(
+            f"a shuffle by windows of {max(windows):,} bytes needs {needed:,} bytes of memory;"
+            f" this process may use {there:,}: take smaller windows, which are another"
+            " order (shuffle=quire.Shuffle(window=...))"
+        )
 
 
 def order_of(
@@ -236,48 +284,3 @@ def _check_split(manifest: Manifest, split: str | None) -> None:
     found = manifest.identity.recipe.get("split")
     if split is not None and split != found:
         raise BundleError(f"the bundle is of split {found!r}, not {split!r}")
-
-
-def chosen(
-    index: Index,
-    select: Mapping[str, Value | Collection[Value]] | None,
-    rows: Sequence[int] | None,
-) -> Rows:
-    """The rows whose columns have the values asked for, in order; or those given. -> (M,).
-
-    Raises:
-        BundleError: there is no such column, or no such row.
-        ValueError: of the rows given one is not there, there are none, or there is a selection too.
-    """
-    if rows is None:
-        return _selected(index, select or {})
-    wanted = np.asarray(rows, np.int64)
-    if select or not len(wanted) or wanted.min() < 0 or wanted.max() >= len(index):
-        raise ValueError(f"rows must be some of 0..{len(index) - 1}, and given without select")
-    return wanted
-
-
-def _selected(index: Index, select: Mapping[str, Value | Collection[Value]]) -> Rows:
-    wanted = np.ones(len(index), np.bool_)
-    for name, values in select.items():
-        if isinstance(values, str | int | float):
-            values = (values,)
-        encoded = [value.encode() if isinstance(value, str) else value for value in values]
-        wanted &= np.isin(column_of(index, name, "biufS"), encoded)
-    rows = np.flatnonzero(wanted)
-    if not len(rows):
-        raise BundleError(f"no sample of the bundle fits {dict(select)}")
-    return rows
-
-
-def column_of(index: Index, name: str, kinds: str) -> Array:
-    """A column of the index, when there is one of this name and of one of these numpy kinds.
-
-    Raises:
-        BundleError: there is none.
-    """
-    table = index.rows.columns
-    if name in table and table[name].dtype.kind in kinds:
-        return table[name]
-    fitting = sorted(column for column in table if table[column].dtype.kind in kinds)
-    raise BundleError(f"there is no column {name!r} here; there are: {', '.join(fitting)}")

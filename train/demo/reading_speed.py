@@ -16,7 +16,8 @@ from torch import Tensor
 from quire.artifacts.errors import BundleError
 from quire.artifacts.members import RAW_IMAGE
 from quire.loaders.decode import raw
-from quire.loaders.stream import Stream, Value, stream
+from quire.loaders.selection import Value
+from quire.loaders.stream import Stream, stream
 
 REPEATS = 5
 _EPOCHS = 20  # of ours for one of webdataset's, so that the clock has something to measure
