@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from quire.artifacts.address import Location
 from quire.artifacts.errors import RunError
 from quire.loaders.draws import Draws
 from quire.loaders.stream import Stream
@@ -21,6 +20,7 @@ from quire.train.classify.augmentation import augmented
 from quire.train.classify.objectives import Objective, objective_of
 from quire.train.classify.run import Classify, Model, build_model, described, learning_rate
 from quire.train.engine import checkpoint, loop
+from quire.train.engine.mixture import Data, located, own, with_others
 from quire.train.engine.options import Report, Running, autocast, key
 from quire.train.engine.pretrained import load_pretrained
 from quire.train.engine.ranks import Ranks, claimed, gathered, joined
@@ -30,7 +30,7 @@ from quire.train.engine.subset import stream_of
 
 def train(
     config: Classify,
-    data: str,
+    data: Data,
     out: Path,
     *,
     anchors: str | None = None,
@@ -42,7 +42,7 @@ def train(
     Under torchrun all processes call this; the first writes the files.
 
     Args:
-        data: the bundle to train on: a folder, or an address.
+        data: the bundle to train on, a folder or an address; or several and their shares.
         out: the run's folder (see `quire.train.engine.runs`).
         anchors: the bundle of images that a cnn2graph head compares all others with.
         report: called with the steps done and their number.
@@ -52,12 +52,12 @@ def train(
             these anchors; or a loss is NaN or infinite, with the step and the batch's keys.
         BundleError: a bundle is damaged.
     """
-    data = Location(data)
+    data, place = located(data), own(data)
     running = running or Running()
     with joined(running.device) as ranks:
         batches = batches_of(config, data, ranks, running)
-        config, run = described(config, data, batches)
-        run, known = with_anchors(config, run, data, anchors, ranks.device)
+        config, run = described(config, place, batches)
+        run, known = with_anchors(config, with_others(run, data), place, anchors, ranks.device)
         with claimed(out, run, ranks) as finished:
             if finished:
                 return False
@@ -68,8 +68,8 @@ def train(
             training = Training.new(config, model, batches, ranks, known)
             if running.compile:
                 model.encoder.compile()
-            place = out if ranks.first else None
-            part = loop.Part(out=place, checkpoints=out, stream=batches, total=training.total)
+            files = out if ranks.first else None
+            part = loop.Part(out=files, checkpoints=out, stream=batches, total=training.total)
             loop.run(training, part, running, report)
             if ranks.first:
                 checkpoint.save_weights(out / MODEL, model)
@@ -77,7 +77,7 @@ def train(
     return True
 
 
-def batches_of(config: Classify, data: str, ranks: Ranks, running: Running) -> Stream:
+def batches_of(config: Classify, data: Data, ranks: Ranks, running: Running) -> Stream:
     """The shuffled batches of one rank, of all images or of those chosen.
 
     Raises:

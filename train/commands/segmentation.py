@@ -11,7 +11,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 from quire.artifacts.errors import RunError
 from quire.models.deeplab import num_parameters
 from quire.train.classify.evaluate import Evaluate
-from quire.train.commands.bundle_option import BundleOption
+from quire.train.commands.bundle_option import BundleOption, mixture
 from quire.train.commands.training_summary import training_summary
 from quire.train.engine.options import Bar, Running
 from quire.train.engine.runs import read_run
@@ -29,14 +29,16 @@ def segment_command(bar: Bar) -> Callable[..., int]:
     """The command that trains segmentation."""
 
     def segment(
-        data: BundleOption,
+        data: tuple[BundleOption, ...],
         out: Path,
         running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff],
         config: Annotated[Segment, OmitArgPrefixes],
         cooccurrence: BundleOption | None = None,
         clean: BundleOption | None = None,
+        mix: tuple[float, ...] = (),
     ) -> int:
-        bundles = Bundles(data=data, cooccurrence=cooccurrence, clean=clean)
+        mixed = mixture(data, mix)
+        bundles = Bundles(data=data[0], cooccurrence=cooccurrence, clean=clean, mixed=mixed)
         with bar("steps") as report:
             new = train_segmentation(config, bundles, out, running=running, report=report)
         if int(os.environ.get("RANK", "0")) == 0:
@@ -47,10 +49,12 @@ def segment_command(bar: Bar) -> Callable[..., int]:
     segment.__doc__ = f"""{Segment.__doc__}
 
     Args:
-        data: The bundle to train on: scenes, or for binding-cc blends; a folder, or an address.
+        data: The bundle to train on: scenes, or for binding-cc blends; a folder, or an address; or
+            several, see mix.
         out: The run's folder. One in which the same run was stopped is taken up again.
         cooccurrence: The bundle of how often classes meet, for binding-cm.
         clean: The bundle of scenes for the second stage of binding-cc.
+        mix: The share of each of several bundles in every batch; an epoch is that of the first.
     """
     return segment
 

@@ -14,7 +14,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 from quire.train.classify.evaluate import Evaluate
 from quire.train.classify.run import Classify
 from quire.train.classify.training import train
-from quire.train.commands.bundle_option import BundleOption
+from quire.train.commands.bundle_option import BundleOption, mixture
 from quire.train.commands.measure import measure_networks
 from quire.train.commands.segmentation import segment_command
 from quire.train.commands.training_summary import training_summary
@@ -34,11 +34,13 @@ _ACCURACY = (
 class NetworkOptions:
     """What `train sparse` and `train prune` read, where they write, and how they run."""
 
-    data: BundleOption
-    """The bundle of images to train on: a folder, or an address."""
+    data: tuple[BundleOption, ...]
+    """The bundle of images to train on: a folder, or an address; or several, see mix."""
     out: Path
     """The run's folder. One in which the same run was stopped is taken up again."""
     running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff]
+    mix: tuple[float, ...] = ()
+    """The share of each of several bundles in every batch; an epoch is that of the first."""
     test: BundleOption | None = None
     """A bundle to measure the networks on when they are trained."""
 
@@ -47,14 +49,17 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
     """A command for each method of training."""
 
     def classify(
-        data: BundleOption,
+        data: tuple[BundleOption, ...],
         out: Path,
         running: Annotated[Running, OmitArgPrefixes, FlagCreatePairsOff],
         config: Annotated[Classify, arg(name="")],
         anchors: BundleOption | None = None,
+        mix: tuple[float, ...] = (),
     ) -> int:
         with bar("steps") as report:
-            new = train(config, data, out, anchors=anchors, running=running, report=report)
+            new = train(
+                config, mixture(data, mix), out, anchors=anchors, running=running, report=report
+            )
         if int(os.environ.get("RANK", "0")) == 0:
             print(training_summary(out, new=new, of_epoch=_ACCURACY))
         return 0
@@ -62,9 +67,10 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
     classify.__doc__ = f"""{Classify.__doc__}
 
     Args:
-        data: The bundle to train on: a folder, or an address.
+        data: The bundle to train on: a folder, or an address; or several, see mix.
         out: The run's folder. One in which the same run was stopped is taken up again.
         anchors: The bundle of images that a cnn2graph head compares all others with.
+        mix: The share of each of several bundles in every batch; an epoch is that of the first.
     """
 
     def sparse(
@@ -104,7 +110,9 @@ def _train_networks(bar: Bar, config: Sparse | Prune, graphs: str, common: Netwo
     """Train networks, say so, and how well they do where that is asked."""
     out, running = common.out, common.running
     with bar("steps") as report:
-        new = train_networks(config, common.data, graphs, out, running=running, report=report)
+        new = train_networks(
+            config, mixture(common.data, common.mix), graphs, out, running=running, report=report
+        )
     print(training_summary(out, new=new, of_epoch=_ACCURACY))
     if common.test is None:
         return 0

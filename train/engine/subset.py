@@ -7,19 +7,25 @@ from numpy.typing import NDArray
 
 from quire.artifacts.errors import RunError
 from quire.loaders.stream import Stream, stream
+from quire.train.engine.mixture import Data
 
 _IMAGE = "source_index"  # the column that tells which image a sample shows
 
 
-def stream_of(data: str, images: int | None, **options: Any) -> Stream:
+def stream_of(data: Data, images: int | None, **options: Any) -> Stream:
     """The stream of a bundle, or of so many of its images; `options` are those of `stream`.
 
     Raises:
-        RunError: nothing tells which image a sample shows.
+        RunError: nothing tells which image a sample shows, or images are chosen of several bundles.
     """
-    whole = stream(data, **options)
+    try:
+        whole = stream(data, **options)
+    except ValueError as error:  # of what a user has a hand in, the shares
+        raise RunError(str(error)) from None
     if images is None:
         return whole
+    if not isinstance(data, str):
+        raise RunError("images are chosen of one bundle, and several are mixed")
     return stream(data, rows=rows_of(whole, images).tolist(), **options)
 
 

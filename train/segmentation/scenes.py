@@ -30,6 +30,7 @@ from quire.loaders.draws import Draws
 from quire.loaders.prefetch import ToDevice, ahead
 from quire.loaders.segmix import stream_pairs
 from quire.loaders.stream import Stream
+from quire.train.engine.mixture import Data, own
 from quire.train.engine.options import Running
 from quire.train.engine.ranks import Ranks
 from quire.train.engine.subset import stream_of
@@ -87,7 +88,7 @@ class SceneBatches:
 
 
 def scenes_of(
-    config: Segment, data: str, seed: int, ranks: Ranks, running: Running
+    config: Segment, mixed: Data, seed: int, ranks: Ranks, running: Running
 ) -> SceneBatches:
     """The scenes of one rank, shuffled and cropped at random, by a seed.
 
@@ -95,7 +96,7 @@ def scenes_of(
         RunError: the bundle has no masks, or fewer scenes than a batch. Later: ids are beyond the
             classes.
     """
-    stream = _shuffled(config, data, seed, ranks, running, ("mask.png",), ())
+    stream, data = _shuffled(config, mixed, seed, ranks, running, ("mask.png",), ()), own(mixed)
     classes = number_of_classes(stream, data)
     pool = ThreadPoolExecutor(processors())
 
@@ -114,7 +115,7 @@ def scenes_of(
 
 
 def blends_of(
-    config: Segment, data: str, seed: int, ranks: Ranks, running: Running
+    config: Segment, mixed: Data, seed: int, ranks: Ranks, running: Running
 ) -> SceneBatches:
     """The blends of one rank, shuffled by a seed: as they were built, or made of stored scenes.
 
@@ -122,11 +123,14 @@ def blends_of(
         RunError: the bundle is not one of blends, or has fewer than a batch. Later: they are not
             of the size of the crops, or ids are beyond the classes.
     """
+    data = own(mixed)
     if _is_virtual(data):
+        if not isinstance(mixed, str):
+            raise RunError(f"{data} has blends that are made as they are read: they are not mixed")
         stream = _pairs(config, data, _options(config, ranks, running, seed))
     else:
         masks = ("mask.png", "phantom.png")
-        stream = _shuffled(config, data, seed, ranks, running, masks, ("parts",))
+        stream = _shuffled(config, mixed, seed, ranks, running, masks, ("parts",))
     classes = number_of_classes(stream, data)
     parts = stream.index.rows.columns["parts"]
     if parts.dtype.kind not in "iu" or parts.min() < 0 or parts.max() > PARTS:
@@ -197,17 +201,19 @@ def _kind(masks: Sequence[str]) -> str:
 
 def _shuffled(
     config: Segment,
-    data: str,
+    mixed: Data,
     seed: int,
     ranks: Ranks,
     running: Running,
     masks: Sequence[str],
     columns: Sequence[str],
 ) -> Stream:
-    """A bundle, full batches of it alone, on the CPU."""
+    """Full batches of a bundle, or of several, on the CPU."""
     options = _options(config, ranks, running, seed)
-    check_members(stream_of(data, None, columns=()), data, masks, columns)
-    return _full(stream_of(data, config.images, columns=columns, **options), config, data)
+    for place in [mixed] if isinstance(mixed, str) else [place for place, _ in mixed]:
+        check_members(stream_of(place, None, columns=()), place, masks, columns)
+    found = stream_of(mixed, config.images, columns=columns, **options)
+    return _full(found, config, own(mixed))
 
 
 def _options(config: Segment, ranks: Ranks, running: Running, seed: int) -> dict[str, Any]:

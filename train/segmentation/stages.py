@@ -15,6 +15,7 @@ from quire.artifacts.cooccurrence_table import read_cooccurrence
 from quire.artifacts.errors import RunError
 from quire.loaders.draws import Draws
 from quire.train.engine.dataset_checks import class_names
+from quire.train.engine.mixture import Data, located, with_others
 from quire.train.engine.options import Running, key
 from quire.train.engine.ranks import Ranks
 from quire.train.engine.runs import MODEL, Run, absolute
@@ -54,12 +55,15 @@ class Bundles:
     data: str
     cooccurrence: str | None = None  # of binding-cm and mixup-cm alone
     clean: str | None = None  # scenes to denoise on: of binding-cc alone
+    mixed: Data | None = None  # `data` and others, by shares; not of the stage of denoising
 
     def __post_init__(self) -> None:
         """Show their secrets to nobody."""
         for name in ("data", COOCCURRENCE, CLEAN):
             if (place := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Location(place))
+        if self.mixed is not None:
+            object.__setattr__(self, "mixed", located(self.mixed))
 
 
 def prepared(
@@ -74,8 +78,9 @@ def prepared(
     """
     _check_named(config, bundles)
     opened = blends_of if config.variant == "binding-cc" else scenes_of
-    batches = opened(config, bundles.data, config.seed, ranks, running)
-    run = described(config, bundles.data, batches.stream)
+    data = bundles.mixed or bundles.data
+    batches = opened(config, data, config.seed, ranks, running)
+    run = with_others(described(config, bundles.data, batches.stream), data)
     run, blend = _blend(config, run, bundles.cooccurrence, ranks.device)
     first = Stage(
         name="separation" if config.binds else "training",

@@ -18,6 +18,7 @@ from quire.loaders.augment import to_float
 from quire.loaders.stream import Stream
 from quire.models.sparse_batch import SparseNetworks, cross_entropies
 from quire.train.engine import loop
+from quire.train.engine.mixture import Data
 from quire.train.engine.options import Report, Running, best_device
 from quire.train.engine.runs import Run, claim
 from quire.train.engine.subset import stream_of
@@ -26,7 +27,7 @@ from quire.train.sparse.groups import Group
 from quire.train.sparse.storage import finish, group_path, save_group
 
 
-def batches_of(config: Fit, data: str, seed: int, running: Running) -> Stream:
+def batches_of(config: Fit, data: Data, seed: int, running: Running) -> Stream:
     """The shuffled batches of one seed, of all images or of those chosen.
 
     Raises:

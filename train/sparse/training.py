@@ -9,6 +9,7 @@ on disk.
 from pathlib import Path
 
 from quire.artifacts.address import Location
+from quire.train.engine.mixture import Data, located, own, with_others
 from quire.train.engine.options import Report, Running, best_device
 from quire.train.sparse.graph_bundle import described
 from quire.train.sparse.group_training import Training, batches_of, train_groups
@@ -20,7 +21,7 @@ from quire.train.sparse.storage import Stored, group_path
 
 def train_networks(
     config: Sparse | Prune,
-    data: str,
+    data: Data,
     graphs: str | Path,
     out: Path,
     *,
@@ -30,7 +31,7 @@ def train_networks(
     """Train in a folder, going on where the same run was stopped; False if it was finished before.
 
     Args:
-        data: the bundle of images to train on: a folder, or an address.
+        data: the bundle of images to train on, a folder or an address; or several and their shares.
         graphs: the bundle of graphs, which `quire build graphs` made for such images, or that of
             prunings, which `quire build pruned` made.
         out: the run's folder (see `quire.train.engine.runs`).
@@ -42,7 +43,7 @@ def train_networks(
             not for them; or a loss is NaN or infinite, with the network, the step and the batch.
         BundleError: a bundle is damaged.
     """
-    data, graphs = Location(data), Location(graphs)
+    data, graphs = located(data), Location(graphs)
     how = running or Running()
     known: Graphs | Plan
     if isinstance(config, Prune):
@@ -52,7 +53,8 @@ def train_networks(
         known = read_graphs(config, graphs)
         groups = groups_of(config, known)
     batches = batches_of(config, data, config.seed, how)
-    run = described(config, data, batches, known.name, known.origin)
+    run = described(config, own(data), batches, known.name, known.origin)
+    run = with_others(run, data)
 
     def begun(group: Group) -> Training:
         last = groups[group.index - 1] if group.index else None
