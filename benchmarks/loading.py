@@ -149,3 +149,54 @@ def litdata(folder: Path, batch_size: int, *, workers: int) -> Epochs:
             yield {"image": batch["image"].permute(0, 3, 1, 2), "label": batch["label"]}
 
     return batches
+
+
+def litdata_of(
+    folder: Path, images: NDArray[np.uint8], labels: NDArray[np.int64], batch_size: int
+) -> Epochs:
+    """Images written and streamed by litdata, in this process.
+
+    Raises:
+        ImportError: litdata is not here.
+    """
+    write_litdata(folder, images, labels)
+    return litdata(folder, batch_size, workers=0)
+
+
+def mosaicml(
+    folder: Path, images: NDArray[np.uint8], labels: NDArray[np.int64], batch_size: int
+) -> Epochs:
+    """Images written and streamed by mosaicml's streaming, shuffled, in this process.
+
+    Raises:
+        ImportError: it is not here.
+    """
+    from streaming import MDSWriter
+
+    columns = {"image": f"ndarray:uint8:{','.join(map(str, images.shape[1:]))}", "label": "int"}
+    with MDSWriter(out=str(folder), columns=columns) as writer:
+        for image, label in zip(images, labels.tolist(), strict=True):
+            writer.write({"image": image, "label": label})
+    return _mosaicml(batch_size, local=str(folder))
+
+
+def mosaicml_from(remote: str, local: Path, batch_size: int) -> Epochs:
+    """Images that lie at an address, as mosaicml's streaming wrote them; it keeps copies here.
+
+    Raises:
+        ImportError: it is not here.
+    """
+    return _mosaicml(batch_size, remote=remote, local=str(local))
+
+
+def _mosaicml(batch_size: int, **place: str) -> Epochs:
+    from streaming import StreamingDataset
+
+    dataset = StreamingDataset(shuffle=True, batch_size=batch_size, **place)
+    loader = DataLoader(dataset, batch_size=batch_size, collate_fn=_joined)
+    return lambda: loader
+
+
+def _joined(samples: Sequence[Mapping[str, Any]]) -> Batch:
+    names = ("image", "label")
+    return _tensors(names, [tuple(sample[name] for name in names) for sample in samples])

@@ -42,9 +42,20 @@ def test_distance_has_a_row_for_each_place(tmp_path: Path) -> None:
     sizes = ("--images", "192", "--slow", "4", "--rounds", "2", "--latency", "0.001")
     text, report = run("distance", *sizes, str(tmp_path / "distance.json"))
     places = ["in memory", "on the disk", "at a near address", "at an address 1 ms away"]
-    assert [name for name in report["rates"] if "webdataset" not in name] == places
+    rates = report["rates"]
+    assert [name for name in rates if "," not in name and "S3" not in name] == places
+    assert {f"webdataset, {place}" for place in places} < rates.keys()
     assert all(len(rates) == 2 and min(rates) > 0 for rates in report["rates"].values())
     assert all(name in text for name in report["rates"])
+
+
+@pytest.mark.slow
+def test_growth_has_a_point_for_each_size_and_draws_them(tmp_path: Path) -> None:
+    figure = tmp_path / "growth.png"
+    sizes = ("--samples", "300", "600", "--rounds", "2", "--figure", str(figure))
+    text, report = run("growth", *sizes, str(tmp_path / "growth.json"))
+    assert [one["samples"] for one in report] == [300, 300, 600, 600]  # type: ignore[index]
+    assert text.count("to open") == 2 and figure.read_bytes()[1:4] == b"PNG"
 
 
 @pytest.mark.slow
