@@ -171,8 +171,8 @@ def stream(
             address, and batches too large for the machine's shared memory, by as many threads.
         threads: that decode in each process; default: the processors here, 1 with workers.
         device: where the batches' tensors are; on CUDA they are copied ahead from pinned memory.
-        verify: check every shard's digest when it is first needed, not only its size, and the
-            rest of the folder now.
+        verify: check digests, not only sizes: of every shard when it is first needed, or where it
+            is read in windows of every piece, and of the rest of the folder now.
         cache: a folder that keeps what comes from an address, for all processes of a machine;
             default: the environment variable QUIRE_CACHE, or none.
         cache_bytes: how much it keeps, about: what was used longest ago goes first; default: the

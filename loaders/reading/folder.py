@@ -10,14 +10,15 @@ import numpy as np
 
 from quire.artifacts.bundle import check_digest, check_size
 from quire.artifacts.errors import BundleError
-from quire.artifacts.index import Index
+from quire.artifacts.index import Index, ShardPieces
 from quire.artifacts.manifest import Manifest
+from quire.artifacts.pieces import damaged
 from quire.artifacts.processors import memory
 from quire.artifacts.verify import shard_problem
 from quire.loaders.order import Rows, extents
 from quire.loaders.reading.held import Ahead, Bytes, Held
 from quire.loaders.reading.mapped import Mapped, expect_random, in_memory, map_file
-from quire.loaders.reading.reads import Read
+from quire.loaders.reading.reads import PieceReads, Read
 from quire.loaders.reading.windows import PAGE, Windows
 
 _LOOKS = 64  # samples that stand for all of them
@@ -31,6 +32,9 @@ class Folder:
 
     What is in the page cache is read where it lies, by mapping the shards. What is not is read in
     windows: a page fault would read 128 KB for a sample of 5, or a page at a time.
+
+    With `verify` a shard that is mapped is checked whole when it is first needed, and what is read
+    in windows piece by piece, each time.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Folder:
 
     def _start(self) -> None:
         self._mapped = Mapped(self.index, self._map)
+        self._seen = Mapped(self.index, lambda number: map_file(self._sized(number)))
         self._windows: Windows | None = None  # of an epoch that does not lie in memory
         self._checked: set[int] = set()
         self._lock = Lock()
@@ -73,14 +78,22 @@ class Folder:
             self._windows = None
             return None
         if self._windows is None:
-            self._windows = Windows(self.index, self.manifest.shards, self._fill, threads=_READS)
+            reads = None if self._pieces is None else PieceReads(self.index, self._pieces)
+            self._windows = Windows(
+                self.index, self.manifest.shards, self._fill, threads=_READS, reads=reads
+            )
         return self._windows
+
+    @property
+    def _pieces(self) -> ShardPieces | None:
+        """By which windows are checked; a bundle of format 1 has none, and whole shards are."""
+        return self.index.pieces if self.verify else None
 
     def _is_in_memory(self, rows: Rows) -> bool:
         """Whether samples are in the page cache, as far as a few of them tell."""
         some = rows[:: max(1, len(rows) // _LOOKS)]
         _, ends = extents(self.index, some)
-        held = self._mapped.held(some)
+        held = self._seen.held(some)
         return in_memory(held.addresses + ends - 1)
 
     def _map(self, number: int) -> Bytes:
@@ -91,7 +104,7 @@ class Folder:
 
     def _fill(self, read: Read, slot: Bytes) -> None:
         """See `quire.loaders.reading.windows.Fill`."""
-        path = self._shard(read.shard)
+        path = self._sized(read.shard) if self._pieces else self._shard(read.shard)
         try:
             try:
                 done = _read(path, read, slot, direct=self.direct)
@@ -101,14 +114,24 @@ class Folder:
             raise BundleError(f"{path} cannot be read ({error})") from error
         if not done:
             raise BundleError(f"{path} ends early")
+        if self._pieces is not None:
+            own = slot[read.start % PAGE :][: read.stop - read.start]
+            pieces = self._pieces.between(read.shard, read.start, read.stop)
+            if problem := damaged(pieces, read.start, own.data):
+                raise BundleError(f"{path} {problem}")
+
+    def _sized(self, number: int) -> Path:
+        """The file of a shard, once it is known to be as long as the manifest says."""
+        shard = self.manifest.shards[number]
+        check_size(self.folder, shard.name, shard.bytes)
+        return self.folder / shard.name
 
     def _shard(self, number: int) -> Path:
         """The file of a shard, once it is known to be the one that the manifest names."""
         shard = self.manifest.shards[number]
-        path = self.folder / shard.name
         with self._lock:
             if number not in self._checked:
-                check_size(self.folder, shard.name, shard.bytes)
+                path = self._sized(number)
                 if self.verify:
                     check_digest(self.folder, shard)
                     first = int(np.searchsorted(self.index.shard, number))
@@ -116,7 +139,7 @@ class Folder:
                     if problem := shard_problem(path, shard, self.index, number, rows):
                         raise BundleError(f"{path}: {problem}")
                 self._checked.add(number)
-        return path
+        return self.folder / shard.name
 
 
 def _read(path: Path, read: Read, slot: Bytes, *, direct: bool) -> bool:

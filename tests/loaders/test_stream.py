@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from quire.artifacts import pieces
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import BundleError
 from quire.loaders import batches as loading
@@ -273,6 +274,32 @@ def test_the_batches_of_blocks_are_those_of_their_order(bundle: Path) -> None:
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is in the page cache, as far as the loaders know."""
     monkeypatch.setattr(folder, "in_memory", lambda addresses: False)
+
+
+@pytest.mark.usefixtures("cold")
+def test_what_is_read_in_windows_is_checked_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in another piece than the damage is delivered, and what is in it is not."""
+    monkeypatch.setattr(pieces, "PIECE", 4096)
+    image_bundle(tmp_path / "b", *random_images(30, (5, 4, 3)), samples_per_shard=30)
+    (shard,) = (tmp_path / "b").glob("*.tar")
+    whole = bytearray(shard.read_bytes())
+    whole[15 * 2048 + 600] ^= 1
+    shard.write_bytes(whole)
+    batches = stream(tmp_path / "b", batch_size=1, shuffle=Shuffle(block=512, window=2048))
+    assert len(rows(batches)) == 30  # as nobody looked
+    checked = stream(
+        tmp_path / "b",
+        batch_size=1,
+        shuffle=Shuffle(block=512, window=2048),
+        verify=True,
+    )
+    seen: list[int] = []
+    with pytest.raises(BundleError, match=r"test-000000\.tar is damaged in bytes [\d,]+ to [\d,]+"):
+        seen += (int(batch["row"]) for batch in checked)
+    assert 15 not in seen
+    assert len(rows(stream(tmp_path / "b", rows=[0, 1, 29], shuffle=True, verify=True))) == 3
 
 
 @pytest.mark.usefixtures("cold")
