@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from math import log10
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import tyro
@@ -109,11 +110,11 @@ def ready() -> None:
 
 
 def drawn(found: Sequence[Cost]) -> bytes:
-    """The figure."""
+    """The figure, of medians."""
     sizes = sorted({one.samples for one in found})
     titles = {
-        "opening": ("until there is a stream", "seconds"),
-        "first": ("from there to the first batch", "seconds"),
+        "opening": ("to open it", "seconds"),
+        "first": ("to the first batch", "seconds"),
         "memory": ("memory", "MB"),
         "rate": ("speed", "images/s"),
     }
@@ -127,7 +128,7 @@ def drawn(found: Sequence[Cost]) -> bytes:
                     label="8 x 8 pixels",
                     x=tuple(log10(size) for size in sizes),
                     values=tuple(
-                        tuple(getattr(one, name) for one in found if one.samples == size)
+                        (median(getattr(one, name) for one in found if one.samples == size),)
                         for size in sizes
                     ),
                 ),
@@ -152,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     found.append(pool.submit(cost, folder, samples).result())
         own = found[-options.rounds :]
         middle = {
-            name: sorted(getattr(one, name) for one in own)[len(own) // 2]
+            name: median(getattr(one, name) for one in own)
             for name in ("opening", "first", "memory", "rate")
         }
         print(
