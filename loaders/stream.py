@@ -230,6 +230,8 @@ def _places(
         return [bundle], [1.0]
     if not bundle:
         raise ValueError("no bundle is named")
+    if any(isinstance(one, str | os.PathLike) or len(one) != 2 for one in bundle):
+        raise ValueError("several bundles are named with their shares: [(bundle, share), ...]")
     return [place for place, _ in bundle], [share for _, share in bundle]
 
 

@@ -181,6 +181,8 @@ def test_what_cannot_be_mixed_is_refused(places: list[Path], tmp_path: Path) -> 
             stream(list(zip(places[:2], given_shares, strict=True)))
     with pytest.raises(ValueError, match="no bundle is named"):
         stream([])
+    with pytest.raises(ValueError, match="named with their shares"):
+        stream([str(place) for place in places])  # type: ignore[misc]
     with pytest.raises(ValueError, match="rows are those of one bundle"):
         stream(mix(places), rows=[0])
     other = tmp_path / "other"
