@@ -35,6 +35,7 @@ class MixedReader:
 
     @threads.setter
     def threads(self, number: int) -> None:
+        """As many for each."""
         for reader in self.readers:
             reader.threads = number
 
@@ -45,6 +46,7 @@ class MixedReader:
 
     @pin.setter
     def pin(self, pinned: bool) -> None:
+        """Those of all bundles."""
         for reader in self.readers:
             reader.pin = pinned
 
