@@ -12,7 +12,7 @@ import torch
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import Manifest
-from quire.artifacts.processors import memory, processors
+from quire.artifacts.processors import memory, memory_in_use, processors
 from quire.loaders.batches import Batches, Layout, Position
 from quire.loaders.mixed_index import mixed_index
 from quire.loaders.mixed_order import Mixed
@@ -249,11 +249,11 @@ def check_window(orders: Sequence[Order], world_size: int) -> None:
         BundleError: memory is too small.
     """
     windows = [order.window for order in orders if isinstance(order, Blocks)]
-    needed, there = _WINDOWS * sum(windows) // world_size, memory()
-    if needed > there:
+    needed = _WINDOWS * sum(windows) // world_size
+    if needed and needed > (there := memory() - memory_in_use()):
         raise BundleError(
             f"a shuffle by windows of {max(windows):,} bytes needs {needed:,} bytes of memory;"
-            f" this process may use {there:,}: take smaller windows, which are another"
+            f" this process may use {max(0, there):,} more: take smaller windows, which are another"
             " order (shuffle=quire.Shuffle(window=...))"
         )
 

@@ -51,7 +51,7 @@ class Windows:
         sizes = np.array([shard.bytes for shard in shards], np.int64)
         self.firsts = sizes.cumsum() - sizes  # where shards begin when they are laid end to end
         self.pool = ThreadPoolExecutor(threads)
-        self.memory = Memory(spare=1)
+        self.memory = Memory(spare=1, alike=True)
         self.open: list[_Window] = []
         self.lock = threading.Lock()
 

@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from quire.artifacts import processors as module
-from quire.artifacts.processors import limit_threads, memory, processors
+from quire.artifacts.processors import limit_threads, memory, memory_in_use, processors
 
 
 def files(folder: Path, contents: dict[str, str]) -> Path:
@@ -124,3 +125,11 @@ def test_threads_are_limited_where_there_is_a_limit_and_nobody_has_chosen(
     monkeypatch.delenv("OMP_NUM_THREADS")
     limit_threads()
     assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_memory_in_use_grows_with_what_is_held() -> None:
+    before = memory_in_use()
+    held = np.ones(50_000_000, np.uint8)
+    assert 40_000_000 < memory_in_use() - before < 90_000_000
+    del held
+    assert memory_in_use() < memory()

@@ -65,6 +65,17 @@ def test_memory_is_used_again_when_the_last_view_of_it_is_gone() -> None:
     assert memory.empty((2, 130)).ctypes.data == address
 
 
+def test_of_what_is_alike_no_more_is_held_than_is_in_use_and_spare() -> None:
+    """Windows differ a little in size: of two sizes on both sides of a power of two one is kept."""
+    memory = Memory(spare=1, alike=True)
+    for size in (1 << 12, (1 << 12) - 1, 5000, 3000, (1 << 13) + 1, 1 << 12):
+        array = memory.empty((size,))
+        assert array.shape == (size,)
+        del array
+        gc.collect()
+        assert sum(map(len, memory._spare.values())) == 1
+
+
 def test_not_all_memory_is_kept() -> None:
     memory = Memory()
     many = [memory.empty((64,)) for _ in range(50)]

@@ -396,9 +396,10 @@ def test_more_shards_than_may_be_mapped_at_a_time(
 def test_a_window_that_does_not_fit_in_memory_is_refused(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "memory", lambda: 3 * 4096)
+    monkeypatch.setattr(module, "memory_in_use", lambda: 1000)
+    monkeypatch.setattr(module, "memory", lambda: 3 * 4096 + 1000)
     list(stream(bundle, shuffle=BLOCKS))
-    monkeypatch.setattr(module, "memory", lambda: 3 * 4096 - 1)
+    monkeypatch.setattr(module, "memory", lambda: 3 * 4096 + 999)
     list(stream(bundle, shuffle=BLOCKS, rank=1, world_size=2))  # of which a rank has half
     list(stream(bundle, shuffle=True))  # which is in one window
     with pytest.raises(BundleError, match=r"windows of 4,096 bytes needs 12,288 bytes of memory"):
