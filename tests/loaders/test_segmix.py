@@ -1,5 +1,6 @@
 """Blends made when they are read are those that are stored, to the byte, whoever reads them."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from quire.builders.recipes.scenes import Scenes
 from quire.builders.recipes.segmix import SegMix
 from quire.builders.sources.shapes import Shapes
 from quire.builders.sources.voc_lists import open_voc
+from quire.loaders.reading import remote
 from quire.loaders.segmix import stream_pairs
 from quire.loaders.stream import stream
 from quire.train.segmentation.blending import blended
 from tests.builders.sources.devkit import mask_of, write_lists, write_scenes
 from tests.hostile_tables import with_table
+from tests.loaders.served import Server
 
 SHAPES = Shapes("train", 20, (64, 48))
 OPTIONS: dict[str, Any] = {
@@ -51,6 +54,25 @@ def assert_same(stored: Path, virtual: Path, **options: Any) -> None:
     for name in ("image", "mask", "phantom", "parts", "row"):
         assert torch.equal(joined(iter(ours), name), joined(iter(theirs), name)), name
         assert ours[0][name].dtype == theirs[0][name].dtype
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_they_are_those_of_the_folder_at_an_address(
+    folders: tuple[Path, Path], whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose scenes are fetched whole shard by whole shard, or in pieces."""
+    if not whole:
+        monkeypatch.setattr(remote, "_SMALL", 0)
+    with Server(folders[1]) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        options: Any = {"batch_size": 8, "shuffle": True, "seed": 1, "workers": 2}
+        near = list(stream_pairs(folders[1], batch_size=8, shuffle=True, seed=1))
+        far = list(stream_pairs(server.address, **options))
+        server.shutdown()
+        thread.join()
+    for name in ("image", "mask", "phantom", "parts", "row"):
+        assert torch.equal(joined(iter(far), name), joined(iter(near), name)), name
 
 
 @pytest.mark.parametrize("threads", [1, 3])
