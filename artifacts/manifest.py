@@ -97,8 +97,14 @@ class Manifest:
 
     def to_json(self) -> str:
         """The same manifest always gives the same text."""
-        record = asdict(self)
-        record |= record.pop("identity")
+        record = {
+            "shards": [*map(_flat, self.shards)],
+            "tables": [*map(_flat, self.tables)],
+            "card": _flat(self.card),
+            "left_out": [*map(_flat, self.left_out)],
+            "format": self.format,
+            **_flat(self.identity),
+        }
         return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
     @classmethod
@@ -127,6 +133,11 @@ class Manifest:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BundleError(f"{MANIFEST} is not a manifest ({error!r})") from error
         return manifest
+
+
+def _flat(record: Shard | File | LeftOut | Identity) -> dict[str, Any]:
+    """The fields of a record of plain values; `asdict` would copy each, of each of many shards."""
+    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def _check(manifest: Manifest) -> None:
