@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
+from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import BundleError
 from quire.artifacts.http_folder import HTTPFolder, Refused, WholeOnly
 from quire.artifacts.manifest import File
@@ -72,7 +73,7 @@ class Address:
 
         return self._tried(name, once)
 
-    def fetch(self, name: str, expected: Shard | File | None = None) -> Path:
+    def fetch(self, name: str, expected: Shard | File) -> Path:
         """All of a file, as the manifest has it, in a temporary file that lasts as long as this.
 
         Raises:
@@ -85,7 +86,8 @@ class Address:
             path = self._fetched / name
             if not path.exists():
                 body = self.read(name, expected)
-                path.write_bytes(body)
+                with whole_file(path) as file:  # another thread may want it, too
+                    file.write(body)
         except OSError as error:
             raise BundleError(f"{self.shown}/{name} cannot be kept here ({error})") from error
         return path
@@ -190,8 +192,10 @@ class Location(str):
         return repr(str(self))
 
 
-def place_of(bundle: str | os.PathLike[str]) -> Path | Address:
+def place_of(bundle: str | os.PathLike[str] | Address) -> Path | Address:
     """Where a bundle lies: in a folder, or at an address."""
+    if isinstance(bundle, Address):
+        return bundle
     text = os.fspath(bundle)
     return Address(text) if is_address(text) else Path(text).expanduser()
 

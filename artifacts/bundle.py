@@ -103,7 +103,7 @@ def open_bundle(bundle: str | os.PathLike[str] | Address) -> Bundle:
     Raises:
         BundleError: there is no complete bundle, or it is damaged.
     """
-    place = bundle if isinstance(bundle, Address) else place_of(bundle)
+    place = place_of(bundle)
     manifest = read_manifest(place)
     known = manifest.files[INDEX]
     if isinstance(place, Address):
@@ -122,7 +122,7 @@ def read_manifest(bundle: str | os.PathLike[str] | Address) -> Manifest:
     Raises:
         BundleError: there is none, or it is damaged.
     """
-    place = bundle if isinstance(bundle, Address) else place_of(bundle)
+    place = place_of(bundle)
     try:
         if isinstance(place, Address):
             text, listed = (place.read(name) for name in (MANIFEST, SUMS))

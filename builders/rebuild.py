@@ -133,7 +133,8 @@ def _tables(
     recipe: Recipe[Any], names: Sequence[str], manifest: Manifest, scratch: Path
 ) -> Iterator[tuple[str, bool]]:
     """Each whole-dataset table, and whether it came out the same."""
+    found = building.records_of(scratch, names)
     for name, write in recipe.tables().items():
-        building.write_table(scratch / name, write, scratch, names)
+        building.write_table(scratch / name, write, found)
         known = manifest.files.get(name)
         yield name, known is not None and known.sha256 == sha256(scratch / name)

@@ -144,11 +144,16 @@ def _parts(found: Sequence[Record]) -> Iterator[Part]:
         yield {name.removeprefix(_PART): array for name, array in arrays.items()}
 
 
-def write_table(path: Path, write: WriteTable, folder: Path, names: Sequence[str]) -> None:
-    """Write a whole-dataset table from the parts of the shards that are finished in a folder."""
+def records_of(folder: Path, names: Sequence[str]) -> list[Record]:
+    """What is known of the shards that are finished in a folder, in this order."""
     there = records(folder / _WORK)
+    return [there[name] for name in names]
+
+
+def write_table(path: Path, write: WriteTable, found: Sequence[Record]) -> None:
+    """Write a whole-dataset table from the parts of finished shards."""
     with tables.new_table(path) as file:
-        write(file, _parts([there[name] for name in names]))
+        write(file, _parts(found))
 
 
 def bind(
@@ -166,8 +171,8 @@ def bind(
     Raises:
         SourceError: an earlier run left samples out, and this one may not.
     """
-    there = records(folder / _WORK)
-    finished = [_finished(there[name]) for name in names]
+    found = records_of(folder, names)
+    finished = [*map(_finished, found)]
     left_out = {sample for f in finished for sample in f.left_out}
     if left_out and not skip_bad:
         bad = min(left_out, key=lambda sample: sample.index)
@@ -180,7 +185,7 @@ def bind(
     index = write_index(work / INDEX, shards, [f.rows for f in full], pieces)
     publish(work / INDEX, folder / INDEX)
     for name, write in (writers or {}).items():
-        write_table(work / name, write, folder, names)
+        write_table(work / name, write, found)
         publish(work / name, folder / name)
     _write(folder / CARD, card(identity, shards, index.rows, tuple(writers or ())))
     manifest = Manifest(

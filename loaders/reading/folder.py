@@ -53,7 +53,9 @@ class Folder:
 
     def _start(self) -> None:
         self._mapped = Mapped(self.index, self._map)
-        self._seen = Mapped(self.index, lambda number: map_file(self._sized(number)))
+        self._seen = self._mapped  # to look what is in memory, for which nothing need be checked
+        if self.verify:
+            self._seen = Mapped(self.index, lambda number: map_file(self._sized(number)))
         self._windows: Windows | None = None  # of an epoch that does not lie in memory
         self._checked: set[int] = set()
         self._lock = Lock()
