@@ -9,19 +9,20 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 from urllib.parse import urlsplit
 
 import fsspec
 
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import BundleError
-from quire.artifacts.http_folder import HTTPFolder, Refused, WholeOnly
-from quire.artifacts.manifest import File
+from quire.artifacts.http_folder import HTTPFolder, Refused, TooLarge, WholeOnly
+from quire.artifacts.manifest import MAX_BYTES, File
 from quire.artifacts.shards import Shard
 
 Got = TypeVar("Got")
 
+_PART = 1 << 23  # bytes of a large file that are fetched at a time
 _TRIES = 3  # fetches of one file, or part of one, before it counts as lost
 _SAID = 120  # characters of what a client says
 _PAUSE = 0.2  # seconds before the second try, twice as many before the third
@@ -56,22 +57,64 @@ class Address:
     def __str__(self) -> str:
         return self.shown
 
-    def read(self, name: str, expected: Shard | File | None = None) -> bytes:
-        """All of a file, as the manifest has it.
+    def read(
+        self, name: str, expected: Shard | File | None = None, *, most: int = MAX_BYTES
+    ) -> bytes:
+        """All of a file, as the manifest has it; where that is not known, of at most so many bytes.
 
         Raises:
             BundleError: it cannot be had, several times in a row, or its size or digest is another.
         """
+        most = most if expected is None else expected.bytes
 
         def once() -> bytes:
-            body = self._http.read(name) if self._http else self._by_fsspec(name, None, None)
+            try:
+                body = self._http.read(name, most) if self._http else self._whole(name, most)
+            except TooLarge as error:
+                told = "" if expected is None else f"; the manifest says {most}"
+                raise OtherBytes(f"{error}{told}") from None
             if expected is not None and hashlib.sha256(body).hexdigest() != expected.sha256:
                 if len(body) != expected.bytes:
-                    raise _OtherBytes(f"has {len(body)} bytes; the manifest says {expected.bytes}")
-                raise _OtherBytes("is damaged: its digest is not the manifest's")
+                    raise OtherBytes(f"has {len(body)} bytes; the manifest says {expected.bytes}")
+                raise OtherBytes("is damaged: its digest is not the manifest's")
             return body
 
-        return self._tried(name, once)
+        return self.tried(name, once)
+
+    def copy(
+        self, name: str, expected: Shard | File, file: IO[bytes], count: Callable[[int], None]
+    ) -> None:
+        """All of a file, as the manifest has it, into an empty one; memory stays flat.
+
+        `count` is called with the bytes that came, less than none where they must come again.
+
+        Raises:
+            BundleError: see `read`.
+        """
+        if expected.bytes <= _PART:
+            file.write(self.read(name, expected))
+            count(expected.bytes)
+            return
+
+        def once() -> None:
+            digest = hashlib.sha256()
+            file.seek(0)
+            file.truncate()
+            for start in range(0, expected.bytes, _PART):
+                part = bytearray(min(_PART, expected.bytes - start))
+                self.read_part(name, start, memoryview(part), lambda: None)
+                digest.update(part)
+                file.write(part)
+                count(len(part))
+            if digest.hexdigest() != expected.sha256:
+                count(-expected.bytes)
+                raise OtherBytes("is damaged: its digest is not the manifest's")
+
+        try:
+            self.tried(name, once)
+        except WholeOnly:
+            file.write(self.read(name, expected))
+            count(expected.bytes)
 
     def fetch(self, name: str, expected: Shard | File) -> Path:
         """All of a file, as the manifest has it, in a temporary file that lasts as long as this.
@@ -112,27 +155,38 @@ class Address:
                 if len(body) > len(into):
                     raise WholeOnly
                 if len(body) < len(into):
-                    raise _OtherBytes("ends early")
+                    raise OtherBytes("ends early")
                 into[:] = body
             if problem := check():
-                raise _OtherBytes(problem)
+                raise OtherBytes(problem)
 
-        self._tried(name, once)
+        self.tried(name, once)
 
-    def _by_fsspec(self, name: str, start: int | None, stop: int | None) -> bytes:
+    def _whole(self, name: str, most: int) -> bytes:
+        body = self._by_fsspec(name, 0, most + 1)
+        if len(body) > most:
+            raise TooLarge(most)
+        return body
+
+    def _by_fsspec(self, name: str, start: int, stop: int) -> bytes:
         filesystem, path = fsspec.url_to_fs(f"{self.text}/{name}")
         body: bytes = filesystem.cat_file(path, start=start, end=stop)
         return body
 
-    def _tried(self, name: str, once: Callable[[], Got]) -> Got:
-        """What `once` gives, if need be the second or third time."""
+    def tried(self, name: str, once: Callable[[], Got]) -> Got:
+        """What `once` gives of a file, if need be the second or third time.
+
+        Raises:
+            BundleError: it cannot be had.
+            WholeOnly: from `once`.
+        """
         place, problem = f"{self.shown}/{name}", ""
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(_PAUSE * 2 ** (attempt - 1))
             try:
                 return once()
-            except WholeOnly:
+            except (WholeOnly, BundleError):
                 raise
             except FileNotFoundError:
                 raise MissingFile(f"{place} is missing") from None
@@ -144,7 +198,7 @@ class Address:
                 problem = f"cannot be had: {error}"
             except (ImportError, ValueError) as error:  # nothing here knows such addresses
                 raise BundleError(f"{place} cannot be fetched ({self._said(error)})") from None
-            except _OtherBytes as error:
+            except OtherBytes as error:
                 problem = str(error)
             except Exception as error:  # each backend has errors of its own for a lost connection
                 problem = f"cannot be fetched ({self._said(error)})"
@@ -163,8 +217,8 @@ class MissingFile(BundleError):
     """There is no such file at an address."""
 
 
-class _OtherBytes(Exception):
-    """What came is not what the manifest says."""
+class OtherBytes(Exception):
+    """What came is not what the manifest says; from what `Address.tried` is given."""
 
 
 class Location(str):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from numpy.typing import NDArray
 
+from quire.artifacts.absent import listed, read_absent
 from quire.artifacts.address import Address, place_of
 from quire.artifacts.digest import sha256
 from quire.artifacts.errors import BundleError
@@ -20,6 +22,7 @@ from quire.artifacts.manifest import (
     INDEX,
     MANIFEST,
     MAX_BYTES,
+    OTHERS,
     SUMS,
     File,
     Manifest,
@@ -37,6 +40,8 @@ class Bundle:
     place: Path | Address
     manifest: Manifest
     index: Index
+    absent: frozenset[str] = frozenset()
+    """Shards that are not here by intention: only a part of the bundle was fetched."""
 
     def __str__(self) -> str:
         """Its place, as anybody may see it."""
@@ -61,12 +66,29 @@ class Bundle:
         check_digest(self.place, known)
         return self.place / name
 
+    def check_there(self, rows: NDArray[np.int64]) -> None:
+        """Refuse samples whose shards are absent. (B,).
+
+        Raises:
+            BundleError: there are such; it names the shards.
+        """
+        if not self.absent:
+            return
+        shards = self.manifest.shards
+        wanted = {shards[number].name for number in np.unique(self.index.shard[rows]).tolist()}
+        if missing := wanted & self.absent:
+            raise BundleError(
+                f"{self} is a part of a bundle, and lacks {listed(missing)}:"
+                " select what is there, or `quire pull` the rest into it"
+            )
+
     def read(self, row: int) -> Mapping[str, bytes]:
         """The files of one sample by extension; at an address, of what was checked by digest.
 
         Raises:
-            BundleError: they cannot be had from there, or are damaged.
+            BundleError: they cannot be had from there, are absent, or are damaged.
         """
+        self.check_there(np.array([row]))
         number = int(self.index.shard[row])
         shard = self.manifest.shards[number]
         if isinstance(self.place, Address):
@@ -108,12 +130,14 @@ def open_bundle(bundle: str | os.PathLike[str] | Address) -> Bundle:
     known = manifest.files[INDEX]
     if isinstance(place, Address):
         return Bundle(place, manifest, read_index(place.read(INDEX, known), manifest))
-    for file in manifest.files.values():
-        check_size(place, file.name, file.bytes)
+    absent = read_absent(place, manifest)
+    for name, file in manifest.files.items():
+        if name not in absent:
+            check_size(place, name, file.bytes)
     data = (place / INDEX).read_bytes()
     if hashlib.sha256(data).hexdigest() != known.sha256:
         raise BundleError(f"{place / INDEX} is damaged: its digest is not the manifest's")
-    return Bundle(place, manifest, read_index(data, manifest))
+    return Bundle(place, manifest, read_index(data, manifest), absent)
 
 
 def read_manifest(bundle: str | os.PathLike[str] | Address) -> Manifest:
@@ -135,6 +159,23 @@ def read_manifest(bundle: str | os.PathLike[str] | Address) -> Manifest:
     if known != hashlib.sha256(text).hexdigest():
         raise BundleError(f"{place}: {MANIFEST} and {SUMS} disagree; `quire verify` says more")
     return manifest
+
+
+def manifest_at(place: str | os.PathLike[str]) -> Manifest:
+    """A manifest, from its own file, or from a bundle wherever that is.
+
+    Raises:
+        BundleError: there is none, or it is damaged.
+    """
+    path = place_of(place)
+    if isinstance(path, Address) or path.is_dir():
+        return read_manifest(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BundleError(f"{path} is larger than any manifest")
+        return Manifest.from_json(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} is no manifest ({error})") from error
 
 
 def _manifest_in(folder: Path) -> bytes:
@@ -164,7 +205,7 @@ def check_digest(folder: Path, file: Shard | File) -> None:
 
 def check_listing(folder: Path, manifest: Manifest) -> None:
     """Refuse a folder that holds anything but the bundle's files."""
-    known = {*manifest.files, MANIFEST, SUMS}
+    known = {*manifest.files, *OTHERS}
     for name in sorted(entry.name for entry in folder.iterdir()):
         if name not in known:
             raise BundleError(f"{folder / name} is not part of the bundle")

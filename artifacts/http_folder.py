@@ -24,6 +24,13 @@ class WholeOnly(Exception):
     """A server that was asked for a part of a file sends all of it."""
 
 
+class TooLarge(Exception):
+    """A file has more bytes than anybody wants."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"has more than {most:,} bytes")
+
+
 class Refused(Exception):
     """What a server answers instead of a file."""
 
@@ -48,10 +55,11 @@ class HTTPFolder:
         self._all: set[http.client.HTTPConnection] = set()
         weakref.finalize(self, _close, self._all)
 
-    def read(self, name: str) -> bytes:
-        """All of a file.
+    def read(self, name: str, most: int) -> bytes:
+        """All of a file of at most so many bytes.
 
         Raises:
+            TooLarge: it has more.
             Refused: the server does not send it.
             OSError, http.client.HTTPException: the connection fails.
         """
@@ -59,7 +67,10 @@ class HTTPFolder:
             response = self._get(name, {})
             if response.status != 200:
                 raise Refused(response.status, response.reason)
-            return response.read()
+            body = response.read(most + 1)
+            if len(body) > most:
+                raise TooLarge(most)
+            return body
 
     def read_part(self, name: str, start: int, into: memoryview) -> None:
         """As many bytes of a file from `start` on as there is space for.

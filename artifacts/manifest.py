@@ -19,6 +19,9 @@ MANIFEST = "manifest.json"
 INDEX = "index.h5"
 CARD = "README.md"
 SUMS = "SHA256SUMS"
+SIGNATURES = "manifest.json.sig"  # of the manifest, by whoever vouches for it
+ABSENT = "absent.json"  # where only a part of the bundle is
+OTHERS = frozenset({MANIFEST, SUMS, SIGNATURES, ABSENT})  # which the manifest does not name
 NO_SOURCE = "none"  # the kind of source of what is made from none
 MAX_BYTES = 1 << 28  # of a manifest that we are ready to parse
 
@@ -95,6 +98,16 @@ class Manifest:
         """The digest of its file."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
+    def difference(self, other: "Manifest") -> str | None:
+        """The first field or file in which two bundles differ; None when none does."""
+        if how := self.identity.difference(other.identity):
+            return how
+        ours, theirs = self.files, other.files
+        names = sorted(n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n))
+        if names:
+            return f"{names[0]} has other bytes here than there"
+        return None if self == other else "other samples are left out"
+
     def to_json(self) -> str:
         """The same manifest always gives the same text."""
         record = {
@@ -152,7 +165,7 @@ def _check(manifest: Manifest) -> None:
         if type(shard.samples) is not int or not 0 <= shard.samples <= shard.bytes // BLOCK:
             raise BundleError(f"{MANIFEST}: {shard.name} cannot hold {shard.samples} samples")
     names = [file.name for file in files]
-    if len({*names, MANIFEST, SUMS}) != len(names) + 2:
+    if len({*names, *OTHERS}) != len(names) + len(OTHERS):
         raise BundleError(f"{MANIFEST} names a file twice")
     if INDEX not in {table.name for table in manifest.tables} or manifest.card.name != CARD:
         raise BundleError(f"{MANIFEST} lacks {INDEX} or {CARD}")

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,12 +12,26 @@ from typing import Protocol
 
 import numpy as np
 
+from quire.artifacts.absent import read_absent
 from quire.artifacts.address import Address, MissingFile, place_of
 from quire.artifacts.digest import sha256
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index, ShardPieces, read_index
-from quire.artifacts.manifest import INDEX, MANIFEST, MAX_BYTES, SUMS, Manifest, parse_sums, sums
+from quire.artifacts.manifest import (
+    ABSENT,
+    INDEX,
+    MANIFEST,
+    MAX_BYTES,
+    OTHERS,
+    SIGNATURES,
+    SUMS,
+    Manifest,
+    parse_sums,
+    sums,
+)
 from quire.artifacts.shards import BLOCK, TRAILER, Shard, headers, member_names, padded
+from quire.artifacts.sharing.signatures import MAX_BYTES as MAX_SIGNATURES
+from quire.artifacts.sharing.signatures import signers
 
 _NAMED = 3  # damaged pieces of a shard, at most
 _FETCHES = 8  # files that are fetched at a time
@@ -40,15 +54,22 @@ Report = Callable[[int, int], None]  # bytes checked so far, bytes in all
 class _Files(Protocol):
     """The files of a bundle, wherever they are."""
 
-    def problems(self, known: Sequence[str]) -> Iterator[Problem]:
+    def problems(self, known: Collection[str]) -> Iterator[Problem]:
         """What can be seen without a look into files: what is there besides those known, links."""
 
-    def file(self, name: str) -> AbstractContextManager[Path]:
-        """A file, for as long as the context.
+    def file(self, name: str, most: int = MAX_BYTES) -> AbstractContextManager[Path]:
+        """A file, for as long as the context; at an address, of at most so many bytes.
 
         Raises:
             FileNotFoundError: it is not there.
             BundleError: it cannot be had.
+        """
+
+    def absent(self, manifest: Manifest) -> frozenset[str]:
+        """The shards that are not there by intention.
+
+        Raises:
+            BundleError: what is said of them makes no sense.
         """
 
 
@@ -59,7 +80,7 @@ class _InFolder:
         self.folder = folder
         self.entries = {entry.name: entry for entry in os.scandir(folder)}
 
-    def problems(self, known: Sequence[str]) -> Iterator[Problem]:
+    def problems(self, known: Collection[str]) -> Iterator[Problem]:
         """See `_Files`."""
         for name, entry in self.entries.items():
             if entry.is_symlink():
@@ -68,7 +89,7 @@ class _InFolder:
                 yield Problem(name, "not part of the bundle")
 
     @contextmanager
-    def file(self, name: str) -> Iterator[Path]:
+    def file(self, name: str, most: int = MAX_BYTES) -> Iterator[Path]:
         """See `_Files`."""
         entry = self.entries.get(name)
         if entry is None:
@@ -77,6 +98,10 @@ class _InFolder:
             raise BundleError("a link" if entry.is_symlink() else "no plain file")
         yield self.folder / name
 
+    def absent(self, manifest: Manifest) -> frozenset[str]:
+        """See `_Files`."""
+        return read_absent(self.folder, manifest) - self.entries.keys()
+
 
 class _AtAddress:
     """Files that are fetched to look at them, and thrown away then."""
@@ -84,52 +109,121 @@ class _AtAddress:
     def __init__(self, address: Address) -> None:
         self.address = address
 
-    def problems(self, known: Sequence[str]) -> Iterator[Problem]:
+    def problems(self, known: Collection[str]) -> Iterator[Problem]:
         """See `_Files`; an address does not tell what else is there."""
         yield from ()
 
     @contextmanager
-    def file(self, name: str) -> Iterator[Path]:
+    def file(self, name: str, most: int = MAX_BYTES) -> Iterator[Path]:
         """See `_Files`."""
         with tempfile.TemporaryDirectory(prefix="quire-") as scratch:
             path = Path(scratch) / name
             try:
-                path.write_bytes(self.address.read(name))
+                path.write_bytes(self.address.read(name, most=most))
             except MissingFile:
                 raise FileNotFoundError(name) from None
             except BundleError as error:
                 raise BundleError(str(error).removeprefix(f"{self.address}/{name} ")) from None
             yield path
 
+    def absent(self, manifest: Manifest) -> frozenset[str]:
+        """See `_Files`; an address has all of them."""
+        return frozenset()
 
-def verify(bundle: str | os.PathLike[str], *, report: Report | None = None) -> tuple[Problem, ...]:
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found of a bundle."""
+
+    problems: tuple[Problem, ...]
+    absent: frozenset[str] = frozenset()
+    """Shards that are not there by intention: see `quire.artifacts.absent`."""
+    signers: tuple[str, ...] = ()
+    """Who signed it, of those who were asked for."""
+
+
+def verify(
+    bundle: str | os.PathLike[str],
+    *,
+    allowed_signers: Path | None = None,
+    signer: str | None = None,
+    report: Report | None = None,
+) -> tuple[Problem, ...]:
     """Every problem of a bundle, sorted by file; none for a sound one.
 
     Files are only read, never followed out of the folder, and nothing is written there. At an
-    address each is fetched once, and what is there besides the bundle's files is not seen.
+    address each is fetched once, and what is there besides the bundle's files is not seen. Shards
+    that are absent by intention are no problem: see `quire.artifacts.absent`.
 
     Args:
         bundle: a folder, or an address.
+        allowed_signers: a file of OpenSSH's form; the bundle must be signed by somebody in it.
+        signer: whose name in that file it must be.
         report: called with the bytes that were checked, and how many there are.
     """
+    return examine(bundle, allowed_signers=allowed_signers, signer=signer, report=report).problems
+
+
+def examine(
+    bundle: str | os.PathLike[str],
+    *,
+    allowed_signers: Path | None = None,
+    signer: str | None = None,
+    report: Report | None = None,
+) -> Verdict:
+    """See `verify`; also what is absent, and who signed."""
     place = place_of(bundle)
     if isinstance(place, Path) and not place.is_dir():
-        return (Problem(str(place), "no such folder"),)
+        return Verdict((Problem(str(place), "no such folder"),))
     files: _Files = _AtAddress(place) if isinstance(place, Address) else _InFolder(place)
     manifest, known, problems = _records(files)
-    problems += files.problems([*known, MANIFEST, SUMS])
+    problems += files.problems({*known, *OTHERS})
+    found: tuple[str, ...] = ()
+    if allowed_signers is not None:
+        found, more = _signed(files, manifest, allowed_signers, signer)
+        problems += more
     check = _Check(files, manifest, known)
     if INDEX in known:
         problems += check(INDEX)  # before the shards, which are held against it
-    rest = sorted(known.keys() - {INDEX})
+    absent, more = _absent(files, manifest)
+    problems += more
+    rest = sorted(known.keys() - {INDEX} - absent)
     total, done = sum(map(check.size, rest)), 0
     with ThreadPoolExecutor(_FETCHES if isinstance(place, Address) else None) as pool:
-        for name, found in zip(rest, pool.map(check, rest), strict=True):
-            problems += found
+        for name, of_it in zip(rest, pool.map(check, rest), strict=True):
+            problems += of_it
             done += check.size(name)
             if report is not None:
                 report(done, total)
-    return tuple(sorted({*problems}))
+    return Verdict(tuple(sorted({*problems})), absent, found)
+
+
+def _absent(files: _Files, manifest: Manifest | None) -> tuple[frozenset[str], list[Problem]]:
+    """The shards that are not there by intention, and what is wrong with their list."""
+    if manifest is None:
+        return frozenset(), []
+    try:
+        return files.absent(manifest), []
+    except BundleError as error:
+        return frozenset(), [Problem(ABSENT, str(error))]
+
+
+def _signed(
+    files: _Files, manifest: Manifest | None, allowed: Path, signer: str | None
+) -> tuple[tuple[str, ...], list[Problem]]:
+    """Who signed the manifest, of those who may; a problem where nobody did."""
+    try:
+        with files.file(SIGNATURES, MAX_SIGNATURES) as path:
+            text = path.read_bytes()[:MAX_SIGNATURES].decode("ascii", "replace")
+    except FileNotFoundError:
+        return (), [Problem(SIGNATURES, "missing: nobody signed the bundle")]
+    except (BundleError, OSError) as error:
+        return (), [Problem(SIGNATURES, str(error))]
+    data = b"" if manifest is None else manifest.to_json().encode()  # which is the file's text
+    found = signers(data, text, allowed, signer)
+    whom = "an allowed signer" if signer is None else signer
+    reason = f"the manifest is not signed by {whom}"
+    return found, [] if found else [Problem(SIGNATURES, reason)]
 
 
 def _records(files: _Files) -> tuple[Manifest | None, dict[str, str], list[Problem]]:
@@ -174,19 +268,20 @@ class _Check:
         self.known = known
         self.manifest = manifest
         self.index: Index | None = None  # once it was checked, and is sound
+        self.expected = {} if manifest is None else manifest.files
         shards = () if manifest is None else manifest.shards
         self.shards = {shard.name: number for number, shard in enumerate(shards)}
         self.bounds = np.cumsum([0, *(shard.samples for shard in shards)], dtype=object).tolist()
 
     def size(self, name: str) -> int:
         """How many bytes a file should have; 0 where nobody knows."""
-        known = None if self.manifest is None else self.manifest.files.get(name)
-        return 0 if known is None else known.bytes
+        expected = self.expected.get(name)
+        return 0 if expected is None else expected.bytes
 
     def __call__(self, name: str) -> list[Problem]:
         """What is wrong with a file."""
         try:
-            with self.files.file(name) as path:
+            with self.files.file(name, max(self.size(name), MAX_BYTES)) as path:
                 return [Problem(name, reason) for reason in self._reasons(name, path)]
         except FileNotFoundError:
             return [Problem(name, "missing")]
@@ -195,7 +290,7 @@ class _Check:
 
     def _reasons(self, name: str, path: Path) -> Iterator[str]:
         size, number = path.stat().st_size, self.shards.get(name)
-        expected = None if self.manifest is None else self.manifest.files.get(name)
+        expected = self.expected.get(name)
         as_long = expected is not None and expected.bytes == size
         if expected is not None and not as_long:
             yield f"{size} bytes; the manifest says {expected.bytes}"

@@ -13,15 +13,10 @@ from typing import Any
 
 from quire.artifacts.bundle import read_manifest
 from quire.artifacts.digest import sha256
-from quire.artifacts.errors import BuildError
-from quire.artifacts.manifest import Identity, Manifest
+from quire.builders.derivation import Derivation, derivation
 from quire.builders.engine import folder as building
 from quire.builders.engine.plan import ShardTask
-from quire.builders.engine.recipe import Recipe, from_record
-from quire.builders.engine.run import Report, derive, identify
-from quire.builders.recipes.catalogue import RECIPES
-from quire.builders.sources.catalogue import open_source
-from quire.builders.sources.source import Source
+from quire.builders.engine.run import Report, derive
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,74 +49,40 @@ def rebuild(
     Raises:
         BuildError: source or further files are not those that the bundle was built from.
     """
-    manifest = read_manifest(bundle)
-    recipe = from_record(RECIPES, manifest.identity.recipe, outside)
-    opened = open_source(source, split=recipe.split, reads=recipe.reads)
-    recipe = recipe.resolve(opened)
-    ours = _identified(recipe, opened, manifest.identity)
-    tasks, whole = _chosen(recipe.plan(opened), manifest, shards, seed)
+    derived = derivation(read_manifest(bundle), source, outside)
+    tasks, whole = _chosen(derived, shards, seed)
     with TemporaryDirectory() as scratch:
-        compared = _compared(recipe, opened, tasks, manifest, Path(scratch), report)
-        same = dict(compared)
+        same = dict(_compared(derived, tasks, Path(scratch), report))
         if whole:
-            same |= _tables(recipe, [task.name for task in tasks], manifest, Path(scratch))
+            same |= _tables(derived, [task.name for task in tasks], Path(scratch))
     lines = [f"{name}: {'the same' if is_same else 'DIFFERENT'}" for name, is_same in same.items()]
     if not all(same.values()):
-        lines.append(_why(ours.versions, manifest.identity.versions))
+        lines.append(derived.why())
     return Outcome(all(same.values()), tuple(lines))
 
 
-def _why(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
-    """What a difference may come from: other versions of libraries, or damage.
-
-    Processors are no explanation: see `quire.builders.engine.recipe`.
-    """
-    others = [
-        f"{name} {ours.get(name, 'none')} here, {theirs.get(name, 'none')} there"
-        for name in sorted({*ours, *theirs})
-        if ours.get(name) != theirs.get(name)
-    ]
-    if others:
-        return f"this may be honest, for library versions differ: {'; '.join(others)}"
-    return "library versions are the same, so this is not what recipe and source make"
-
-
-def _identified(recipe: Recipe[Any], source: Source, theirs: Identity) -> Identity:
-    """The identity of a build here and now; source and further files must be the bundle's."""
-    ours = identify(recipe, source)
-    for part in ("source", "inputs"):
-        if getattr(ours, part) != getattr(theirs, part):
-            raise BuildError(f"not what the bundle was built from; {ours.difference(theirs)}")
-    return ours
-
-
-def _chosen(
-    planned: Sequence[ShardTask], manifest: Manifest, count: int, seed: int | None
-) -> tuple[Sequence[ShardTask], bool]:
+def _chosen(derived: Derivation, count: int, seed: int | None) -> tuple[Sequence[ShardTask], bool]:
     """The shards to derive, and whether these are all, those without samples included."""
-    tasks = {task.name: task for task in planned}
-    if foreign := {shard.name for shard in manifest.shards} - tasks.keys():
-        raise BuildError(f"the bundle has a shard {min(foreign)!r}, which its recipe does not make")
-    if count >= len(manifest.shards):
-        return planned, True
-    chosen = random.Random(seed).sample(manifest.shards, count)
+    shards = derived.manifest.shards
+    if count >= len(shards):
+        return derived.tasks, True
+    tasks = {task.name: task for task in derived.tasks}
+    chosen = random.Random(seed).sample(shards, count)
     return [tasks[shard.name] for shard in chosen], False
 
 
 def _compared(
-    recipe: Recipe[Any],
-    source: Source,
+    derived: Derivation,
     tasks: Sequence[ShardTask],
-    manifest: Manifest,
     scratch: Path,
     report: Report | None,
 ) -> Iterator[tuple[str, bool]]:
     """Each shard with samples, and whether it came out the same; its part is kept in `scratch`."""
-    known = {shard.name: shard for shard in manifest.shards}
+    known = {shard.name: shard for shard in derived.manifest.shards}
     building.partials(scratch).mkdir()
     for done, task in enumerate(tasks, start=1):
         with open(os.devnull, "wb") as nowhere:
-            finished, part = derive(recipe, source, task, nowhere, skip_bad=True)
+            finished, part = derive(derived.recipe, derived.source, task, nowhere, skip_bad=True)
         building.record(scratch, finished, part)
         if finished.shard.samples or task.name in known:  # else it is no file of the bundle
             yield task.name, finished.shard == known.get(task.name)
@@ -129,12 +90,10 @@ def _compared(
             report(done, len(tasks))
 
 
-def _tables(
-    recipe: Recipe[Any], names: Sequence[str], manifest: Manifest, scratch: Path
-) -> Iterator[tuple[str, bool]]:
+def _tables(derived: Derivation, names: Sequence[str], scratch: Path) -> Iterator[tuple[str, bool]]:
     """Each whole-dataset table, and whether it came out the same."""
     found = building.records_of(scratch, names)
-    for name, write in recipe.tables().items():
+    for name, write in derived.recipe.tables().items():
         building.write_table(scratch / name, write, found)
-        known = manifest.files.get(name)
+        known = derived.manifest.files.get(name)
         yield name, known is not None and known.sha256 == sha256(scratch / name)

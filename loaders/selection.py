@@ -55,3 +55,23 @@ def column_of(index: Index, name: str, kinds: str) -> Array:
         return table[name]
     fitting = sorted(column for column in table if table[column].dtype.kind in kinds)
     raise BundleError(f"there is no column {name!r} here; there are: {', '.join(fitting)}")
+
+
+def parsed(index: Index, texts: Sequence[str]) -> dict[str, list[Value]]:
+    """What a command line selects: NAME=VALUE, or NAME=VALUE,VALUE; each as its column has it.
+
+    Raises:
+        BundleError: there is no such column, or none with such values.
+    """
+    found: dict[str, list[Value]] = {}
+    for text in texts:
+        name, mark, values = text.partition("=")
+        if not mark or not values:
+            raise BundleError(f"{text!r} selects nothing: NAME=VALUE, or NAME=VALUE,VALUE")
+        kind = column_of(index, name, "biufS").dtype.kind
+        read = {"S": str, "f": float}.get(kind, int)
+        try:
+            found.setdefault(name, []).extend(read(value) for value in values.split(","))
+        except ValueError:
+            raise BundleError(f"the column {name!r} has numbers, and no {values!r}") from None
+    return found

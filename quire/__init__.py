@@ -50,54 +50,33 @@ def sources() -> int:
     return 0
 
 
-def verify_command(bundle: str, /) -> int:
+def verify_command(
+    bundle: str, /, allowed_signers: Path | None = None, signer: str | None = None
+) -> int:
     """Check every byte of a bundle; each damaged, missing or foreign file is named on a line.
 
     Args:
         bundle: The bundle's folder, or its address.
+        allowed_signers: A file of names and keys, as OpenSSH has it; the bundle must be signed by
+            one of them. See `quire sign`.
+        signer: The name in that file that must have signed it.
     """
+    from quire.artifacts.absent import listed
     from quire.artifacts.address import place_of
-    from quire.artifacts.verify import verify
+    from quire.artifacts.verify import examine
 
+    if signer is not None and allowed_signers is None:
+        raise QuireError("--signer wants --allowed-signers, a file with the key of that name")
     with _progress("bytes") as report:
-        problems = verify(bundle, report=report)
-    for problem in problems:
+        found = examine(bundle, allowed_signers=allowed_signers, signer=signer, report=report)
+    for problem in found.problems:
         print(problem)
-    if not problems:
-        print(f"{place_of(bundle)}: sound")
-    return 1 if problems else 0
-
-
-def rebuild(
-    bundle: str,
-    /,
-    source: str | None = None,
-    shards: int = 3,
-    frost_dir: Path | None = None,
-    features: str | None = None,
-    cooccurrence: str | None = None,
-    seed: int | None = None,
-) -> int:
-    """Derive some shards of a bundle anew and compare digests: an audit without a full build.
-
-    Args:
-        bundle: The bundle's folder, or its address.
-        source: The raw dataset as KIND:PATH, where the recipe reads one.
-        shards: How many shards, chosen at random; where there are not more, also the tables.
-        frost_dir: Folder of the frost images, for a recipe that used one.
-        features: Bundle of features, a folder or an address, for a recipe that used one.
-        cooccurrence: Bundle of co-occurrence, a folder or an address, for a recipe that used one.
-        seed: Chooses the same shards again.
-    """
-    from quire.builders.rebuild import rebuild
-
-    further = {"frost_dir": frost_dir, "features": features, "cooccurrence": cooccurrence}
-    outside = {name: path for name, path in further.items() if path is not None}
-    with _progress("shards") as report:
-        outcome = rebuild(bundle, source, outside=outside, shards=shards, seed=seed, report=report)
-    for line in outcome.lines:
-        print(line)
-    return 0 if outcome.same else 1
+    if not found.problems:
+        signed = f", signed by {', '.join(found.signers)}" if found.signers else ""
+        print(f"{place_of(bundle)}: sound{signed}")
+    if found.absent:
+        print(f"absent by intention: {listed(found.absent)}")
+    return 1 if found.problems else 0
 
 
 def show(bundle: str, /, html: Path | None = None, png: Path | None = None) -> int:
@@ -130,7 +109,6 @@ def demo(out: Path = Path("out/demo")) -> int:
 _COMMANDS: dict[str, Callable[..., int]] = {
     "sources": sources,
     "verify": verify_command,
-    "rebuild": rebuild,
     "show": show,
     "demo": demo,
 }
@@ -150,6 +128,22 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
     "build": _later(
         "Build a bundle, or go on with a build that was stopped.",
         *("quire.train.commands.build", "build_commands"),
+    ),
+    "rebuild": _later(
+        "Derive some shards of a bundle anew and compare digests: an audit without a full build.",
+        *("quire.train.commands.rebuild", "rebuild_command"),
+    ),
+    "push": _later(
+        "Copy a bundle to an address; a push that was stopped goes on.",
+        *("quire.train.commands.sharing", "push_command"),
+    ),
+    "pull": _later(
+        "Copy a bundle, or a part of it, from an address; or make its shards from your own source.",
+        *("quire.train.commands.sharing", "pull_command"),
+    ),
+    "sign": _later(
+        "Sign a bundle's manifest, which has the digest of all else, by OpenSSH.",
+        *("quire.train.commands.sharing", "sign_command"),
     ),
     "train": _later(
         "Train a model on a bundle, or go on with a run that was stopped.",
@@ -179,7 +173,7 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
 _STDOUT = 1
 _NO_READER = 128 + 13  # the status of a process that SIGPIPE ended
 _ORDER = (
-    *("sources", "build", "verify", "rebuild", "show"),
+    *("sources", "build", "verify", "rebuild", "show", "push", "pull", "sign"),
     *("train", "evaluate", "attack", "panels", "features", "study", "demo"),
 )
 
@@ -191,11 +185,31 @@ def _progress(unit: str) -> Iterator[Callable[[int, int], None] | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(unit, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    amounts = (DownloadColumn(binary_units=True), TransferSpeedColumn()) if unit == "bytes" else ()
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), *amounts),
+        *(TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn()),
+    )
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task(unit, total=None)
+
+    def report(done: int, total: int) -> None:
+        bar.start()  # not before, since there can be but one bar at a time
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield report
+    finally:
+        bar.stop()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -239,7 +253,11 @@ def _run(arguments: list[str]) -> int:
     if name not in _MADE:
         commands = {name: (_COMMANDS | _MADE)[name] for name in _ORDER}
         return int(tyro.extras.subcommand_cli_from_dict(commands, prog="quire", args=arguments))
-    made = _MADE[name]()
+    made, rest = _MADE[name](), arguments[1:]
     if callable(made):
-        return int(tyro.cli(made, prog=f"quire {name}", args=arguments[1:]))
-    return int(tyro.extras.subcommand_cli_from_dict(made, prog=f"quire {name}", args=arguments[1:]))
+        return int(tyro.cli(made, prog=f"quire {name}", args=rest))
+    if name == "build":
+        from quire.train.commands.build import build_arguments
+
+        rest = build_arguments(rest)
+    return int(tyro.extras.subcommand_cli_from_dict(made, prog=f"quire {name}", args=rest))

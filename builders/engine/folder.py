@@ -9,7 +9,7 @@ bundle.
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -163,10 +163,11 @@ def bind(
     writers: Mapping[str, WriteTable] | None = None,
     *,
     skip_bad: bool,
+    check: Callable[[Manifest], None] = lambda manifest: None,
 ) -> Manifest:
     """Turn a folder in which every shard is finished into a bundle, tables included.
 
-    A shard of which no sample could be read stays out of it.
+    A shard of which no sample could be read stays out of it. `check` may refuse the manifest.
 
     Raises:
         SourceError: an earlier run left samples out, and this one may not.
@@ -195,6 +196,7 @@ def bind(
         card=_file(folder / CARD),
         left_out=tuple(sorted(left_out, key=lambda sample: (sample.index, sample.file))),
     )
+    check(manifest)
     for name in empty:
         (folder / name).unlink(missing_ok=True)
     _write(work / MANIFEST, manifest.to_json())

@@ -133,7 +133,7 @@ def build(
             manifest = Manifest.from_json((folder / MANIFEST).read_text("utf-8"))
         else:
             make = partial(_make, planned.recipe, source, folder, skip_bad)
-            _make_all(make, planned, workers, scheduler, report or (lambda done, total: None))
+            make_all(make, planned.tasks, planned.missing, workers, scheduler, report)
             names = [task.name for task in planned.tasks]
             tables = planned.recipe.tables()
             manifest = building.bind(folder, planned.identity, names, tables, skip_bad=skip_bad)
@@ -186,24 +186,32 @@ def _readable(
             yield run.samples
 
 
-def _make_all(
-    make: Make, planned: Plan, workers: int, scheduler: str | None, report: Report
+def make_all(
+    make: Make,
+    tasks: Sequence[ShardTask],
+    missing: Sequence[ShardTask],
+    workers: int,
+    scheduler: str | None,
+    report: Report | None,
 ) -> None:
-    """Make the missing shards, here or by Dask."""
-    before = len(planned.tasks) - len(planned.missing)
-    report(before, len(planned.tasks))
-    if not planned.missing:
+    """Make those of some shards that are missing, here or by Dask; see `build`.
+
+    `make` travels to the workers. An error of ours that it raises stops the others.
+    """
+    done, total, told = len(tasks) - len(missing), len(tasks), report or (lambda done, total: None)
+    told(done, total)
+    if not missing:
         return
     if workers == 0 and scheduler is None:
-        for done, task in enumerate(planned.missing, start=before + 1):
+        for task in missing:
             make(task)
-            report(done, len(planned.tasks))
+            done += 1
+            told(done, total)
         return
-    with _client(min(workers, len(planned.missing)), scheduler) as client:
-        done = before
-        for count in _completed(client, make, planned.missing):
+    with _client(min(workers, len(missing)), scheduler) as client:
+        for count in _completed(client, make, missing):
             done += count
-            report(done, len(planned.tasks))
+            told(done, total)
 
 
 @contextmanager

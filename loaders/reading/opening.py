@@ -47,8 +47,10 @@ def shards_of(
         cache_bytes: how much it keeps.
 
     Raises:
-        BundleError: an address does not give what it should, or the cache cannot be written.
+        BundleError: an address does not give what it should, or the cache cannot be written; or
+            shards are absent that hold such rows.
     """
+    bundle.check_there(rows)
     if isinstance(bundle.place, Address):
         kept = cache_of(cache, cache_bytes, os.environ)
         return remote_shards(bundle.place, bundle.manifest, bundle.index, rows, kept)

@@ -1,18 +1,27 @@
-"""`quire build`: every recipe as a command, with an option for each of its fields."""
+"""`quire build`: every recipe as a command, with an option for each of its fields.
 
-from collections.abc import Callable
+And `like`, which builds what a manifest describes; `quire build --like MANIFEST` is the same.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from quire.artifacts.absent import listed
+from quire.artifacts.bundle import manifest_at
+from quire.artifacts.manifest import Manifest
 from quire.artifacts.processors import processors
 from quire.builders.engine.run import build, plan
+from quire.builders.like import build_like
 from quire.builders.recipes.catalogue import RECIPES
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.source import NOTHING
+from quire.train.commands.outside import Outside
 
+_LIKE = "like"
 Bar = Callable[[str], Any]  # of progress, by unit; without the torch of train.engine.options
 
 
@@ -83,12 +92,57 @@ def _build(bar: Bar, spec: str | None, building: Building, recipe: Any) -> int:
             skip_bad=building.skip_bad,
             report=report,
         )
+    _tell(building.out, manifest)
+    return 0
+
+
+def _tell(out: Path, manifest: Manifest) -> None:
+    """Print what was built."""
     size = sum(shard.bytes for shard in manifest.shards) / 1e6
     shards = f"{len(manifest.shards):,} shards, {size:.1f} MB"
-    print(f"{building.out}: {manifest.samples:,} samples, {shards}")
+    print(f"{out}: {manifest.samples:,} samples, {shards}")
     for left in manifest.left_out:
         print(f"left out: {left.file}: {left.reason}")
-    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class After(Outside):
+    """What is built after a manifest, where, and by whom."""
+
+    like: str
+    """The manifest.json, or the folder or address of a bundle that has it."""
+    out: Path
+    """The bundle's folder. One in which the same build was stopped is taken up again."""
+    source: str | None = None
+    """Your own copy of the source as KIND:PATH, where the recipe reads one."""
+    workers: int | None = None
+    """Processes on this machine; default: one a processor that may be used; 0 builds in this."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler to use instead, e.g. tcp://host:8786."""
+
+
+def _like_command(bar: Bar) -> Callable[..., int]:
+    def command(after: tyro.conf.OmitArgPrefixes[After]) -> int:
+        """Build what a manifest describes from your own copy of its source.
+
+        Each shard is held against the digest in the manifest, so what comes out is that bundle.
+        """
+        with bar("shards") as report:
+            made = build_like(
+                manifest_at(after.like),
+                after.out,
+                after.source,
+                outside=after.given,
+                workers=processors() if after.workers is None else after.workers,
+                scheduler=after.scheduler,
+                report=report,
+            )
+        _tell(after.out, made.manifest)
+        if made.differing:
+            print(f"the same samples; another version of Quire wrote {listed(made.differing)}")
+        return 0
+
+    return command
 
 
 def _download(kind: str, folder: Path) -> None:
@@ -98,5 +152,17 @@ def _download(kind: str, folder: Path) -> None:
 
 
 def build_commands(bar: Bar) -> dict[str, Callable[..., int]]:
-    """The command of each recipe."""
-    return {kind: _command(bar, recipe) for kind, recipe in RECIPES.items()}
+    """The command of each recipe, and that of a manifest."""
+    recipes = {kind: _command(bar, recipe) for kind, recipe in RECIPES.items()}
+    return {**recipes, _LIKE: _like_command(bar)}
+
+
+def build_arguments(arguments: Sequence[str]) -> list[str]:
+    """The words of a command line, where `--like` stands for the command of that name.
+
+    >>> build_arguments(["--like", "manifest.json", "--out", "b"])
+    ['like', '--like', 'manifest.json', '--out', 'b']
+    """
+    words = [word.partition("=")[0] for word in arguments]
+    named = any(word in RECIPES or word == _LIKE for word in words[:1])
+    return [_LIKE, *arguments] if "--like" in words and not named else [*arguments]

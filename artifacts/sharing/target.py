@@ -1,0 +1,167 @@
+"""An address that files are written to, by whatever fsspec knows."""
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+from fsspec.callbacks import Callback
+
+from quire.artifacts.address import Address, OtherBytes
+from quire.artifacts.errors import BundleError
+
+WORK = ".pushing"  # holds what is not finished, and the records of pushes
+_WHOLE = frozenset(  # stores in which a file appears when all of it is there
+    ("abfs", "abfss", "az", "gcs", "gs", "hf", "memory", "oci", "oss", "s3", "s3a")
+)
+
+
+class Target:
+    """Where a bundle is written to; each file appears whole, or not at all."""
+
+    def __init__(self, address: Address) -> None:
+        """`address` is any that can be written to.
+
+        Raises:
+            BundleError: it cannot.
+        """
+        self.address = address
+        scheme = address.text.partition(":")[0]
+        if scheme in ("http", "https"):
+            raise BundleError(f"{address} can be read, and not written to")
+        try:
+            self._files, self._path = fsspec.url_to_fs(address.text)
+        except (ImportError, ValueError) as error:
+            raise BundleError(f"{address}: nothing can be written there ({error})") from None
+        self._whole = scheme in _WHOLE
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """The files that are there, or in a folder of it, and how long each is.
+
+        Raises:
+            BundleError: the address cannot be listed.
+        """
+
+        def once() -> dict[str, int]:
+            self._files.invalidate_cache()
+            place = self._place(folder)
+            try:
+                entries = self._files.ls(place, detail=True)
+            except FileNotFoundError:
+                return {}
+            except NotADirectoryError:
+                raise BundleError(f"{self.address} is a file") from None
+            if any(_plain(entry["name"]) == _plain(place) for entry in entries):
+                raise BundleError(f"{self.address} is a file")
+            return {
+                entry["name"].rstrip("/").rpartition("/")[2]: entry["size"] or 0
+                for entry in entries
+                if entry["type"] == "file"
+            }
+
+        return self.address.tried(folder, once)
+
+    def put(self, path: Path, name: str, count: Callable[[int], None]) -> None:
+        """Copy a file there; `count` is called with the bytes that went.
+
+        Raises:
+            BundleError: it cannot be written, several times in a row.
+        """
+        size = path.stat().st_size
+
+        def once() -> None:
+            sent = _Sent(count)
+            try:
+                with self._made(name) as place:
+                    self._files.put_file(str(path), place, callback=sent)
+            except BaseException:
+                count(-sent.value)
+                raise
+            count(size - sent.value)
+
+        self.address.tried(name, once)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file.
+
+        Raises:
+            BundleError: it cannot be written, several times in a row.
+        """
+
+        def once() -> None:
+            with self._made(name) as place:
+                self._files.pipe_file(place, data)
+
+        self.address.tried(name, once)
+
+    def read(self, name: str) -> bytes:
+        """A file that is there.
+
+        Raises:
+            BundleError: it is not, or cannot be read.
+        """
+        return self.address.read(name)
+
+    def remove(self, name: str) -> None:
+        """Remove a file or folder, if it is there.
+
+        Raises:
+            BundleError: it is there, and cannot be removed.
+        """
+
+        def once() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                self._files.invalidate_cache()
+                self._files.rm(self._place(name), recursive=True)
+
+        self.address.tried(name, once)
+
+    @contextlib.contextmanager
+    def _made(self, name: str) -> Iterator[str]:
+        """Where to write a file, which gets its name when the body ends.
+
+        Another push may remove the folder of what is unfinished at any time, when it ends.
+        """
+        final = self._place(name)
+        try:
+            if self._whole:
+                yield final
+                return
+            partial = self._place(f"{WORK}/{uuid.uuid4().hex}.partial")
+            self._files.makedirs(partial.rpartition("/")[0], exist_ok=True)
+            self._files.makedirs(final.rpartition("/")[0], exist_ok=True)
+            try:
+                yield partial
+                self._files.mv(partial, final)
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    self._files.rm(partial)
+                raise
+        except FileNotFoundError as error:
+            raise OtherBytes(f"cannot be written ({error})") from error
+
+    def _place(self, name: str) -> str:
+        return f"{self._path.rstrip('/')}/{name}".rstrip("/")
+
+
+def _plain(path: str) -> str:
+    return path.strip("/")
+
+
+class _Sent(Callback):  # type: ignore[misc]
+    """Counts the bytes of one file that went."""
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        super().__init__()
+        self._count = count
+
+    def relative_update(self, inc: int = 1) -> None:
+        """So many more."""
+        super().relative_update(inc)
+        self._count(inc)
+
+    def absolute_update(self, value: int) -> None:
+        """So many so far."""
+        self._count(value - self.value)
+        super().absolute_update(value)

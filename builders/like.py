@@ -1,0 +1,194 @@
+"""A bundle from its manifest and the source: what is a gigabyte travels as kilobytes.
+
+Every shard that is made here is held against the digest in the manifest, so what comes out is the
+bundle, or it is said where it is not.
+"""
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import BuildError
+from quire.artifacts.manifest import CARD, INDEX, MANIFEST, Manifest
+from quire.artifacts.shards import Shard
+from quire.builders.derivation import Derivation, derivation
+from quire.builders.engine import folder as building
+from quire.builders.engine.plan import ShardTask
+from quire.builders.engine.recipe import Part, Recipe
+from quire.builders.engine.run import Report, derive, make_all
+from quire.builders.sources.source import Source
+
+_OTHERWISE = "{name} comes out otherwise than the manifest has it; {why}"
+_FREE = frozenset((INDEX, CARD))  # whose form may be of another version of Quire
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """A bundle that was built after a manifest."""
+
+    manifest: Manifest
+    differing: tuple[str, ...]
+    """Files about the samples that another version of Quire writes otherwise: none as a rule."""
+
+
+def build_like(
+    manifest: Manifest,
+    folder: Path,
+    source: str | None,
+    *,
+    outside: Mapping[str, Any],
+    workers: int = 0,
+    scheduler: str | None = None,
+    report: Report | None = None,
+) -> Likeness:
+    """Build the bundle of a manifest, or go on with one that was stopped.
+
+    Args:
+        manifest: all that is known of it.
+        folder: where.
+        source: the raw dataset as KIND:PATH; None where the recipe reads none.
+        outside: paths of further files that the recipe reads, by field.
+        workers: local processes; 0 builds in this process.
+        scheduler: address of a running Dask scheduler to use instead.
+        report: called when shards are finished.
+
+    Raises:
+        BuildError: the source is another, the folder belongs to another build, or a shard or table
+            comes out otherwise: then there is no bundle.
+    """
+    folder = folder.absolute()
+    derived = derivation(manifest, source, outside)
+    with building.claim(folder, manifest.identity):
+        if (folder / MANIFEST).exists():
+            made = Manifest.from_json((folder / MANIFEST).read_text("utf-8"))
+            _check(derived, made)
+        else:
+            there = building.finished_shards(folder)
+            missing = [task for task in derived.tasks if task.name not in there]
+            known = {shard.name: shard for shard in manifest.shards}
+            make = partial(_make, derived.recipe, derived.source, folder, known, derived.why())
+            make_all(make, derived.tasks, missing, workers, scheduler, report)
+            made = building.bind(
+                folder,
+                manifest.identity,
+                [task.name for task in derived.tasks],
+                derived.recipe.tables(),
+                skip_bad=True,  # what is left out, too, has to be what the manifest says
+                check=partial(_check, derived),
+            )
+        building.clear(folder)
+    return Likeness(made, tuple(sorted(_differing(manifest, made))))
+
+
+def shards_like(
+    manifest: Manifest,
+    folder: Path,
+    names: Collection[str],
+    source: str | None,
+    *,
+    partials: Path,
+    outside: Mapping[str, Any],
+    workers: int = 0,
+    scheduler: str | None = None,
+    report: Report | None = None,
+) -> None:
+    """Make some shards of a manifest in a folder; one that comes out otherwise is left out.
+
+    Args:
+        manifest: the bundle's.
+        folder: where they go, each when it is complete and right.
+        names: of the shards.
+        source: see `build_like`, as is all else.
+        partials: where they lie until then.
+        outside: see `build_like`.
+        workers: see `build_like`.
+        scheduler: see `build_like`.
+        report: see `build_like`.
+
+    Raises:
+        BuildError: the source is another.
+    """
+    derived = derivation(manifest, source, outside)
+    tasks = [task for task in derived.tasks if task.name in names]
+    known = {shard.name: shard for shard in manifest.shards}
+    make = partial(_make_if_alike, derived.recipe, derived.source, folder, known, partials)
+    make_all(make, tasks, tasks, workers, scheduler, report)
+
+
+def _make(
+    recipe: Recipe[Any],
+    source: Source,
+    folder: Path,
+    known: Mapping[str, Shard],
+    why: str,
+    task: ShardTask,
+) -> None:
+    """Make one shard of a build, wherever this runs."""
+    try:
+        finished, part = _made(recipe, source, folder, known, building.partials(folder), task)
+    except _Otherwise:
+        raise BuildError(
+            f"{task.name} comes out otherwise than the manifest has it; {why}"
+        ) from None
+    building.record(folder, finished, part)
+
+
+def _make_if_alike(
+    recipe: Recipe[Any],
+    source: Source,
+    folder: Path,
+    known: Mapping[str, Shard],
+    partials: Path,
+    task: ShardTask,
+) -> None:
+    """Make one shard, wherever this runs, if it comes out as it should."""
+    with suppress(_Otherwise):
+        _made(recipe, source, folder, known, partials, task)
+
+
+class _Otherwise(Exception):
+    """A shard comes out otherwise than it should."""
+
+
+def _made(
+    recipe: Recipe[Any],
+    source: Source,
+    folder: Path,
+    known: Mapping[str, Shard],
+    partials: Path,
+    task: ShardTask,
+) -> tuple[building.Finished, Part]:
+    """Make one shard, and give what is known of it; nothing is left of one that is otherwise.
+
+    One without samples is no file of the bundle.
+    """
+    with whole_file(folder / task.name, partials=partials) as file:
+        finished, part = derive(recipe, source, task, file, skip_bad=True)
+        expected = known.get(task.name)
+        if finished.shard != expected and (expected is not None or finished.shard.samples):
+            raise _Otherwise
+    return finished, part
+
+
+def _check(derived: Derivation, made: Manifest) -> None:
+    """Refuse what is not the bundle of the manifest.
+
+    Raises:
+        BuildError: it names a file.
+    """
+    theirs = derived.manifest
+    if wrong := _differing(theirs, made) - _FREE:
+        raise BuildError(
+            f"{min(wrong)} comes out otherwise than the manifest has it; {derived.why()}"
+        )
+    if made.left_out != theirs.left_out:
+        raise BuildError(f"other samples are left out than in the manifest; {derived.why()}")
+
+
+def _differing(theirs: Manifest, made: Manifest) -> set[str]:
+    files, others = theirs.files, made.files
+    return {name for name in {*files, *others} if files.get(name) != others.get(name)}
