@@ -145,6 +145,7 @@ def test_a_build_reads_further_bundles_from_an_address(
     )
 
 
+@pytest.mark.slow
 def test_networks_are_trained_and_attacked_from_addresses(
     served: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +162,7 @@ def test_networks_are_trained_and_attacked_from_addresses(
     assert "is missing" in ran(capfd, *other, "--test", at(served, "none"), status=1)
 
 
+@pytest.mark.slow
 def test_contexts_and_anchors_are_read_from_addresses(served: Server, tmp_path: Path) -> None:
     """What was measured with them is what is measured with the folders."""
     for name, seed in (("train", 0), ("test", 1), ("anchors", 2)):
@@ -199,6 +201,7 @@ def test_scenes_and_what_goes_with_them_are_read_from_addresses(
     assert not any(holds_secret(path.read_bytes()) for path in run.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_a_study_reads_bundles_that_others_built(
     served: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

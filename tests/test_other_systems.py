@@ -65,6 +65,7 @@ def script(folder: Path, *, linux: bool, workers: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_nothing_that_macos_lacks_is_needed(tmp_path: Path) -> None:
     (tmp_path / "before").mkdir()
     (tmp_path / "before" / "sitecustomize.py").write_text(MACOS)
@@ -79,6 +80,7 @@ def test_nothing_that_macos_lacks_is_needed(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_nothing_need_be_writable_but_what_is_asked_for(tmp_path: Path) -> None:
     """An install and a home that cannot be written, as in containers and on clusters."""
     unprivileged = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] * (os.geteuid() == 0)

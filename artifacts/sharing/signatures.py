@@ -19,6 +19,7 @@ from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import BundleError
 from quire.artifacts.manifest import MANIFEST, SIGNATURES
 
+_PROGRAM = "ssh-keygen"
 NAMESPACE = "quire"  # so that a signature made for something else does not count
 MAX_BYTES = 1 << 20  # of signatures that we are ready to look at
 
@@ -107,6 +108,6 @@ def _verified(options: Sequence[str], name: str, manifest: bytes) -> bool:
 
 def _keygen(options: Sequence[str], data: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
     try:
-        return subprocess.run(["ssh-keygen", *options], input=data, capture_output=True)
+        return subprocess.run([_PROGRAM, *options], input=data, capture_output=True)
     except FileNotFoundError:
         raise BundleError("OpenSSH's ssh-keygen is needed for signatures, and not here") from None

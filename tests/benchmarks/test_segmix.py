@@ -34,6 +34,7 @@ def test_both_ways_make_the_same_blends(tmp_path: Path) -> None:
     assert number == 2
 
 
+@pytest.mark.slow
 def test_it_times_building_and_delivering(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,9 @@ from tests.graph_bundles import PRUNED, SMALL
 TELLING = {MANIFEST, SUMS, "README.md"}
 
 
-def bundles(folder: Path, images: str, scenes: str, frost: Path) -> Iterator[tuple[Path, Any, Any]]:
+def bundles(
+    folder: Path, images: str, scenes: str, frost: Path, *, few: bool
+) -> Iterator[tuple[Path, Any, Any]]:
     """Folder, recipe and source of each bundle, in an order in which they can be built.
 
     Args:
@@ -40,23 +42,24 @@ def bundles(folder: Path, images: str, scenes: str, frost: Path) -> Iterator[tup
         images: a source of images of 32 x 32 pixels in colour, with the split test.
         scenes: a source of scenes, with the split train.
         frost: the folder of the pictures of frost.
+        few: leave out what takes long to compile: graphs, and most corruptions.
     """
     pictures = open_source(images, split="test")
     drawn = open_source(scenes, split="train", reads=Scenes.reads)
-    yield (
-        folder / "corrupted",
-        Corrupted(sigmas=(0.5, 1.0), frost_dir=frost, samples_per_shard=100_000),
-        pictures,
-    )
+    corrupted = Corrupted(sigmas=(0.5, 1.0), frost_dir=frost, samples_per_shard=100_000)
+    if few:
+        corrupted = Corrupted(corruptions=_QUICK)
+    yield folder / "corrupted", corrupted, pictures
     features_of(folder / "features", pictures)
     anchors = Anchors(split="test", per_class=2)
     yield folder / "anchors-uniform", anchors, pictures
     by_features = replace(anchors, strategy="nearest", features=str(folder / "features"))
     yield folder / "anchors-nearest", by_features, pictures
     yield folder / "anchors-farthest", replace(by_features, strategy="farthest"), pictures
-    for generator in ("watts_strogatz", "erdos_renyi", "barabasi_albert", "random_regular"):
-        yield folder / f"graphs-{generator}", replace(SMALL, **_GRAPHS[generator]), Nothing()
-    yield folder / "pruned", PRUNED, Nothing()
+    if not few:
+        for generator in ("watts_strogatz", "erdos_renyi", "barabasi_albert", "random_regular"):
+            yield folder / f"graphs-{generator}", replace(SMALL, **_GRAPHS[generator]), Nothing()
+        yield folder / "pruned", PRUNED, Nothing()
     yield folder / "scenes", Scenes(), drawn
     yield folder / "cooccurrence", Cooccurrence(split="train"), drawn
     yield (
@@ -70,6 +73,7 @@ def bundles(folder: Path, images: str, scenes: str, frost: Path) -> Iterator[tup
     yield folder / "segmix-virtual", replace(blends, form="virtual"), drawn
 
 
+_QUICK = ("elastic_transform", "gaussian_blur", "pixelate", "jpeg_compression")
 _GRAPHS: Mapping[str, Mapping[str, Any]] = {
     "watts_strogatz": {},
     "erdos_renyi": {"generator": "erdos_renyi", "nei": None, "p": (0.2, 0.3)},
@@ -94,12 +98,13 @@ def inputs(folder: Path) -> tuple[str, str, str]:
     return f"folder:{folder}?size=32", "shapes:30?size=64x48", str(write_frost(folder / "frost"))
 
 
-def main(folder: Path, images: str, scenes: str, frost: str) -> None:
-    """Build them all, and print the digests."""
-    for where, recipe, source in bundles(folder, images, scenes, Path(frost)):
+def main(extent: str, folder: Path, images: str, scenes: str, frost: str) -> None:
+    """Build `all` of them or a `few`, and print the digests."""
+    few = {"few": True, "all": False}[extent]
+    for where, recipe, source in bundles(folder, images, scenes, Path(frost), few=few):
         build(recipe, source, where)
     print(json.dumps(digests(folder)))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

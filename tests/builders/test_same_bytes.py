@@ -26,11 +26,16 @@ Digests = dict[str, str]
 
 
 def built(
-    python: str, folder: Path, sources: tuple[str, str, str], environment: Mapping[str, str]
+    python: str,
+    folder: Path,
+    sources: tuple[str, str, str],
+    environment: Mapping[str, str],
+    *,
+    extent: str = "all",
 ) -> Digests:
-    """What a process makes of some sources: a digest for each file of every recipe."""
+    """What a process makes of some sources: a digest for each file of every recipe, or of a few."""
     done = subprocess.run(
-        [python, "-m", "tests.builders.every_recipe", str(folder), *sources],
+        [python, "-m", "tests.builders.every_recipe", extent, str(folder), *sources],
         env={**environment, "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         capture_output=True,
@@ -54,6 +59,17 @@ def native(drawn: tuple[str, str, str], tmp_path_factory: pytest.TempPathFactory
     return found
 
 
+@pytest.mark.parametrize("level", ["sse", pytest.param("avx2", marks=pytest.mark.slow)])
+def test_an_older_processor_makes_the_same_bytes_by_a_few_recipes(
+    level: str, drawn: tuple[str, str, str], tmp_path: Path
+) -> None:
+    environment = older(level)
+    native = built(sys.executable, tmp_path / "native", drawn, os.environ, extent="few")
+    assert len(native) > 20
+    assert built(sys.executable, tmp_path / level, drawn, environment, extent="few") == native
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["sse", "avx2"])
 def test_an_older_processor_makes_the_same_bytes(
     level: str, drawn: tuple[str, str, str], native: Digests, tmp_path: Path

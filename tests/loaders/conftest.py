@@ -46,7 +46,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_SMALL", 0)
 
 
-PLACES = ["whole", "pieces"]
+PLACES = [pytest.param("whole", marks=pytest.mark.slow), "pieces"]
 
 
 @pytest.fixture(params=PLACES)

@@ -252,7 +252,10 @@ def binned(values: Tensor, edges: Tensor) -> Tensor:
     return torch.bincount(torch.bucketize(values.contiguous(), edges), minlength=len(edges) + 1)
 
 
-@pytest.mark.parametrize(("size", "scale", "ratio"), SETTINGS)
+@pytest.mark.parametrize(
+    ("size", "scale", "ratio"),
+    [*SETTINGS[:1], *(pytest.param(*one, marks=pytest.mark.slow) for one in SETTINGS[1:])],
+)
 def test_boxes_are_distributed_as_torchvisions(
     size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
 ) -> None:
@@ -334,6 +337,7 @@ def test_nothing_waits_for_the_device(augment: Augmentation) -> None:
         assert augment(images, draws).is_meta
 
 
+@pytest.mark.slow
 def test_crops_and_flips_can_be_compiled_whole() -> None:
     def both(images: Tensor, boxes: Tensor, mask: Tensor) -> Tensor:
         return flip(resized_crop(to_float(images), boxes), mask)

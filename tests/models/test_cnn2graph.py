@@ -407,6 +407,7 @@ def test_weights_may_be_bfloat16_themselves(config: CNN2GraphConfig) -> None:
     assert joint.images.logits.dtype == torch.bfloat16 and joint.images.logits.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [ATTENTIVE[0], ATTENTIVE[4], ISOTROPIC[0]])
 def test_a_step_compiles_as_one_graph(config: CNN2GraphConfig) -> None:
     head, x, known = a_head(config).train(), normal(4, F), normal(5, F, seed=1)

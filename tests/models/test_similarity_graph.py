@@ -441,6 +441,7 @@ def test_weights_may_be_bfloat16_themselves(attention: bool) -> None:
     assert logits.dtype == torch.bfloat16 and logits.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "attention"),
     [  # the first traces the graph and its gradient, and takes them as they are

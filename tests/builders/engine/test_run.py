@@ -107,6 +107,7 @@ build(RECIPE, open_source("digits:", split="test"), Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_environment(reference: Path, tmp_path: Path) -> None:
     environment = {
         "TZ": "Pacific/Kiritimati",

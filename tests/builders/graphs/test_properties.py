@@ -139,6 +139,7 @@ def small_world(number: int) -> Graph:
     return watts_strogatz(size, nei, p, rng=np.random.default_rng(number))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(PAPERS)))
 def test_small_worlds_of_the_papers_sizes_have_networkx_properties(number: int) -> None:
     graph = small_world(number)

@@ -70,7 +70,11 @@ def killed(into: Path, after: int) -> None:
     build(SMALL, Nothing(), into, report=report)
 
 
-@pytest.mark.parametrize("after", [2, 99], ids=["between shards", "in the midst of the table"])
+@pytest.mark.parametrize(
+    "after",
+    [pytest.param(2, marks=pytest.mark.slow), 99],
+    ids=["between shards", "in the midst of the table"],
+)
 def test_a_build_that_is_killed_goes_on_and_ends_with_the_same_bytes(
     reference: Path, tmp_path: Path, after: int
 ) -> None:
@@ -333,6 +337,7 @@ def test_a_record_gives_the_recipe_back() -> None:
         assert recipe.resolve(Nothing()).resolve(Nothing()) == recipe.resolve(Nothing())
 
 
+@pytest.mark.slow
 def test_the_default_is_the_papers_grid() -> None:
     grid = Graphs().resolve(Nothing()).grid
     assert len(grid.cells) == 5 * 6 * 5

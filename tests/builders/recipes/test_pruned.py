@@ -116,6 +116,7 @@ def test_another_seed_prunes_in_other_orders() -> None:
     assert edges[0] != edges[1]
 
 
+@pytest.mark.slow
 def test_every_connection_has_the_same_chance_to_stay() -> None:
     recipe = replace(PRUNED, layers=(2, 3, 2), prunings=900)
     stays = np.zeros((7, 7))

@@ -230,6 +230,7 @@ def test_a_huge_memo_number_costs_nothing(tmp_path: Path) -> None:
     assert read(tmp_path, b"}r\xff\xff\xff\xff.") == {}
 
 
+@pytest.mark.slow
 def test_a_tuple_of_any_depth_does_no_harm(tmp_path: Path) -> None:
     deep = b")" + b"\x85" * 100_000
     assert "data" in read(tmp_path, in_dict(deep))

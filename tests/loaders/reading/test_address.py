@@ -56,7 +56,7 @@ def test_an_epoch_gives_each_sample_once_and_each_rank_as_many_batches(
 
 
 @pytest.mark.parametrize("shuffle", [False, True, "full", Shuffle(block=512, window=4096)])
-@pytest.mark.parametrize("world_size", [1, 3])
+@pytest.mark.parametrize("world_size", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_the_run_from_an_address_is_the_run_from_the_folder(
     server: Server, way: str, shuffle: Any, world_size: int
 ) -> None:
@@ -204,7 +204,8 @@ def test_where_data_was_is_recorded_without_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("world_size", "workers"), [(1, 0), (2, 0), pytest.param(1, 2, marks=pytest.mark.slow), (3, 2)]
+    ("world_size", "workers"),
+    [(2, 0), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((1, 0), (1, 2), (3, 2)))],
 )
 def test_a_state_of_any_step_resumes_to_exactly_the_rest(
     server: Server, way: str, world_size: int, workers: int

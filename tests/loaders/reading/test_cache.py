@@ -67,6 +67,7 @@ def test_what_is_damaged_in_the_cache_is_fetched_again(
     assert all(sound.open(path.name, path.stat().st_size) is not None for path in files(cache))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 10_000, 30_000])
 def test_a_limit_is_kept_and_an_epoch_is_exact(
     server: Server, way: str, limit: int, tmp_path: Path
@@ -90,6 +91,7 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     assert [path.name for path in files(tmp_path / "cache")] == [names[0], *names[3:]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_a_process_that_is_killed_leaves_nothing_broken(server: Server, tmp_path: Path) -> None:
     cache = tmp_path / "cache"

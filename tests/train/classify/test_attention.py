@@ -46,7 +46,7 @@ def slow_means(weights: list[Tensor], labels: list[int], of_nodes: Tensor) -> li
     return rows
 
 
-@pytest.mark.parametrize("kind", ["gnn", "transformer"])
+@pytest.mark.parametrize("kind", ["gnn", pytest.param("transformer", marks=pytest.mark.slow)])
 def test_matrices_are_means_over_images_and_heads(kind: str, place: Path) -> None:
     found = analyse(place / kind, str(place / "train"))
     _, _, model = trained(place / kind)

@@ -35,6 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_features_are_those_of_each_image_alone(
     name: str, place: Path, monkeypatch: pytest.MonkeyPatch

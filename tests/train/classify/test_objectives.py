@@ -69,6 +69,7 @@ def steps(lines: list[dict[str, float]]) -> list[dict[str, float]]:
     return [line for line in lines if "loss" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["transformer", "gnn"])
 def test_with_attention_it_learns(kind: Kind, place: Path, tmp_path: Path) -> None:
     """Over six seeds 100 % are known, chance is 10, and .05 to .06 of the loss is left."""
@@ -108,6 +109,7 @@ def test_a_small_step_lowers_the_loss_by_what_the_gradient_says(kind: Kind, plac
         assert 0.8 < (before - loss()) / fall < 1.2
 
 
+@pytest.mark.slow
 def test_every_term_is_on_record_and_they_add_up(place: Path, tmp_path: Path) -> None:
     weights = LossWeights(at=0.5, ce_proxies=0.0)
     for name, config in {
@@ -166,7 +168,7 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 5, 13])
+@pytest.mark.parametrize("step", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 13)), 5])
 def test_a_stopped_run_goes_on_to_the_same_terms(step: int, place: Path, tmp_path: Path) -> None:
     config = replace(PROXY, shift=1, jitter=(0.4, 0.4, 0.4), images=20)
     config = replace(config, cnn2graph=CNN2GraphConfig(heads=2, dropout=0.3), epochs=3)

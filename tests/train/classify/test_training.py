@@ -98,7 +98,7 @@ def test_both_heads_learn(head: Any, least: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 6)), 4, 5, 9]
+    "step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 4, 6, 9)), 5]
 )
 def test_a_run_that_was_stopped_goes_on_to_the_same_losses(
     step: int, data: Path, tmp_path: Path
@@ -126,6 +126,7 @@ def test_steps_after_the_last_checkpoint_are_taken_again(data: Path, tmp_path: P
     assert without_times(tmp_path / "run") == without_times(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "quire", "train", "classify", "--data", str(data)),
@@ -232,6 +233,7 @@ def test_the_seed_and_nothing_global_decides_what_is_learned(data: Path, tmp_pat
     assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_to_float32(data: Path, tmp_path: Path) -> None:
     for precision in ("float32", "bfloat16"):
         config = replace(QUICK, precision=precision)

@@ -59,6 +59,7 @@ def test_evaluate_knows_a_run_of_many_networks(
     assert [line["images"] for line in csv.DictReader(table.read_text().splitlines())] == ["10"] * 6
 
 
+@pytest.mark.slow
 def test_prunings_are_trained_measured_and_attacked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

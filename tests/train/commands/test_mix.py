@@ -28,6 +28,7 @@ def places(place: Path) -> list[tuple[str, float]]:
     return [(str(place / "own"), 0.7), (str(place / "extra"), 0.3)]
 
 
+@pytest.mark.slow
 def test_a_run_on_a_mixture_goes_on_to_the_same_weights(place: Path) -> None:
     """40 samples of its own make an epoch of 57 or 58, 8 at a time."""
     config: Any = QUICK

@@ -42,6 +42,7 @@ def panels(place: Path, out: Path, *options: str) -> bytes:
     return out.read_bytes()
 
 
+@pytest.mark.slow
 def test_scenes_are_chosen_once_and_for_all_or_named(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +62,7 @@ def test_scenes_are_chosen_once_and_for_all_or_named(
     assert everything == panels(place, out, *data, "--keys", *VAL.ids)
 
 
+@pytest.mark.slow
 def test_answers_and_names_are_options(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

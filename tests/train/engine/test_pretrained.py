@@ -47,6 +47,7 @@ def test_both_formats_are_read(name: str, place: Path) -> None:
     assert all(torch.equal(theirs[name], own) for name, own in weights_of(encoder).items())
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_them_and_keeps_their_digest(place: Path, tmp_path: Path) -> None:
     file = place / "theirs.pth"
     config = replace(RESNET, weights=str(file))

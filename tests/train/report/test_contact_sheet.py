@@ -108,6 +108,7 @@ def test_hostile_names_stay_in_their_place(name: str, tmp_path: Path) -> None:
     assert x <= 240 and is_paper(sheet[:, x - 10 : x]) and is_paper(sheet[:, :18])
 
 
+@pytest.mark.slow
 @given(
     cells=st.lists(
         st.tuples(st.sampled_from(["fog", "snow", "frost"]), st.integers(0, 60).map(float)),
@@ -165,6 +166,7 @@ def test_a_cell_without_the_image_stays_blank(tmp_path: Path) -> None:
     assert not is_paper(sheet[y : y + 128, x + 138 :])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "factor"), [((28, 28, 1), 2), ((32, 32, 3), 2), ((9, 5, 3), 7)])
 def test_plain_bundles_show_samples_from_all_over_with_their_classes(
     shape: tuple[int, int, int], factor: int, tmp_path: Path

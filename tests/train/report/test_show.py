@@ -200,6 +200,7 @@ def test_a_bundle_without_pictures_has_a_page_but_no_contact_sheet(
     assert "json (2 B)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_page_of_graphs_shows_how_their_properties_are_distributed(tmp_path: Path) -> None:
     graph_bundle(tmp_path / "b")
     show(tmp_path / "b", html=tmp_path / "page.html")
@@ -210,6 +211,7 @@ def test_a_page_of_graphs_shows_how_their_properties_are_distributed(tmp_path: P
     assert png == plot(panels, columns=3)
 
 
+@pytest.mark.slow
 def test_a_hostile_table_of_graphs_has_a_page(tmp_path: Path) -> None:
     graph_bundle(tmp_path / "b")
 
@@ -224,6 +226,7 @@ def test_a_hostile_table_of_graphs_has_a_page(tmp_path: Path) -> None:
     assert "img" in Parsed((tmp_path / "page.html").read_text("utf-8")).tags
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["", ", html=folder / 'page.html'"])
 def test_the_terminal_waits_for_no_plots(options: str, tmp_path: Path) -> None:
     graph_bundle(tmp_path / "b")

@@ -176,6 +176,7 @@ MIXES: dict[str, Callable[[Tensor, Tensor, Draws], Blended]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MIXES)
 @given(lists=class_lists, seed=st.integers(0, 10**6))
 def test_ids_are_never_blended(name: str, lists: list[set[int]], seed: int) -> None:

@@ -212,6 +212,7 @@ def colours(picture: Image.Image) -> set[tuple[int, ...]]:
     return {tuple(colour) for colour in np.unique(pixels, axis=0).tolist()}
 
 
+@pytest.mark.slow
 def test_panels_have_the_ground_truth_and_every_answer(place: Path) -> None:
     runs = {"baseline": place / "baseline", "binding": place / "binding"}
     keys = [VAL.ids[2], VAL.ids[0]]

@@ -111,7 +111,10 @@ def test_the_answers_are_those_that_are_measured() -> None:
         assert replace(QUICK, variant=variant).answers == ANSWERS[: 3 if "bind" in variant else 1]
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize(
+    "answer",
+    [*ANSWERS[:1], *(pytest.param(one, marks=pytest.mark.slow) for one in ANSWERS[1:])],
+)
 def test_a_line_is_the_scene_its_truth_and_each_answer(place: Path, answer: Answer) -> None:
     done: list[tuple[int, int]] = []
     sheet = scene_panels(

@@ -25,6 +25,7 @@ def blends(folder: Path, form: Literal["materialised", "virtual"]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_both_forms_train_to_the_same_losses(tmp_path: Path) -> None:
     clean, found = scenes(tmp_path / "clean"), []
     for form in ("materialised", "virtual"):

@@ -91,6 +91,7 @@ def test_measures_are_those_of_the_counts(run: Path) -> None:
     assert Counts(4, 0, 0.0).error_rate == 0 and math.isnan(Counts(4, 0, 0.0).mean)
 
 
+@pytest.mark.slow
 def test_the_group_has_no_influence(run: Path, tmp_path: Path) -> None:
     place = run.parent
     train_networks(

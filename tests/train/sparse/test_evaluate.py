@@ -48,6 +48,7 @@ def test_every_network_is_measured_as_scikit_learn_does(run: Path) -> None:
     assert not rows
 
 
+@pytest.mark.slow
 @given(st.integers(1, 5), st.integers(1, 30), st.integers(0, 999))
 def test_macro_f1_is_over_the_classes_that_occur(classes: int, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -25,6 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained_run(tmp_path_factory.mktemp("pruned"), config)
 
 
+@pytest.mark.slow
 def test_each_network_of_each_step_is_attacked_as_if_it_were_alone(run: Path) -> None:
     data = str(run.parent / "test")
     how = replace(ATTACK, attacks=("fgsm",))

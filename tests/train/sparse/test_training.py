@@ -151,6 +151,7 @@ def assert_close(one: SparseNetwork, other: SparseNetwork) -> None:
         torch.testing.assert_close(parameter, theirs[name], rtol=0, atol=1e-3, msg=name)
 
 
+@pytest.mark.slow
 def test_a_network_is_what_it_would_be_alone(place: Path, tmp_path: Path) -> None:
     config = replace(QUICK, seeds=2, seed=3, together=5)
     train(place, tmp_path / "run", config)
@@ -162,7 +163,9 @@ def test_a_network_is_what_it_would_be_alone(place: Path, tmp_path: Path) -> Non
     assert (found["00000000", "he_normal", 3].input.weight - other).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("together", [1, 3, 60])
+@pytest.mark.parametrize(
+    "together", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 60)), 3]
+)
 def test_what_is_trained_beside_it_changes_nothing(
     together: int, whole: Path, place: Path, tmp_path: Path
 ) -> None:
@@ -172,6 +175,7 @@ def test_what_is_trained_beside_it_changes_nothing(
         assert_close(network, theirs[identity])
 
 
+@pytest.mark.slow
 def test_one_graph_and_one_seed_are_a_part_of_many(place: Path, tmp_path: Path) -> None:
     config = replace(QUICK, first=1, seeds=2, initialisations=("uniform",))
     train(place, tmp_path / "two", config)
@@ -201,7 +205,9 @@ def test_only_connections_that_exist_are_on_disk_and_trained(whole: Path, place:
             assert (matrix[~mask] == 0).all() and (matrix[mask] != 0).all()
 
 
-@pytest.mark.parametrize("step", [1, 7, 10, 11, 19])
+@pytest.mark.parametrize(
+    "step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 7, 10, 19)), 11]
+)
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     step: int, whole: Path, place: Path, tmp_path: Path
 ) -> None:

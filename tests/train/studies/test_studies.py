@@ -33,8 +33,11 @@ def cells_of(grid: Grid) -> Iterator[tuple[str, str]]:
 # The longest of the two papers; what they show is that of others, or of the demo.
 LONG = (
     "mbsg-severity",
+    "mbsg-table2",
+    "mbsg-table3",
     "cnn2graph-figure4",
     "cnn2graph-figure5",
+    "cnn2graph-table1",
     "cnn2graph-table2",
     "cnn2graph-table3",
     "cnn2graph-table6",
@@ -78,6 +81,7 @@ def test_a_study_runs_whole_and_shows_all_that_it_measured(name: str, out: Path)
     assert len(said) >= len(trials) * seeds
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_used_again(out: Path) -> None:
     said = list[str]()
     conduct("mbsg-table3", STUDIES["mbsg-table3"], "smoke", place_in(out, said))

@@ -53,6 +53,7 @@ def level(*heights: float, label: str = "ours") -> Curve:
     return curve(label, values=(heights, heights, heights))
 
 
+@pytest.mark.slow
 def test_a_picture_is_as_wide_as_it_says_whatever_is_in_it() -> None:
     one, many = [panel(level(1))], [panel(*(level(i, label=f"curve {i}") for i in range(9)))] * 3
     heights = []
@@ -63,6 +64,7 @@ def test_a_picture_is_as_wide_as_it_says_whatever_is_in_it() -> None:
     assert heights[2] > 2 * heights[1]
 
 
+@pytest.mark.slow
 def test_the_same_panels_give_the_same_bytes_in_any_process_and_leave_no_trace() -> None:
     panels = [panel(level(1, 2), level(3, label="other")), panel(level(2))]
     before = dict(matplotlib.rcParams)
@@ -90,7 +92,13 @@ def test_a_png_says_nothing_of_when_and_with_what_it_was_made() -> None:
     assert kinds == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
 
 
-@pytest.mark.parametrize("broken", [(math.nan,), (1.0, math.nan), (math.inf,), ()])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        (1.0, math.nan),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ((math.nan,), (math.inf,), ())),
+    ],
+)
 def test_what_is_no_number_is_a_gap(broken: tuple[float, ...]) -> None:
     def widest_gap(middle: tuple[float, ...]) -> float:
         line = curve(values=((1.0,), (1.0,), middle, (1.0,), (1.0,)))
@@ -166,6 +174,7 @@ def test_panels_of_other_rows_have_their_own_axis() -> None:
     assert 0.4 < rows.mean() / (len(image) / 2) < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["title", "x_label", "y_label", "label"])
 def test_a_text_is_drawn_letter_by_letter(role: str) -> None:
     def drawn(text: str) -> int:
@@ -179,7 +188,8 @@ def test_a_text_is_drawn_letter_by_letter(role: str) -> None:
     assert marked > 0.6 * plain  # as mathematics it would be one letter, as a hidden label none
 
 
-@pytest.mark.parametrize("columns", [pytest.param(1, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [1, 4])
 def test_a_hostile_text_breaks_nothing(columns: int) -> None:
     texts = [*HOSTILE, "$\\frac{$", "数", "\n\t", "W" * 500, "a b " * 200]
     panels = [
@@ -199,6 +209,7 @@ def test_a_panel_without_numbers_is_drawn_empty() -> None:
     assert ink(beside) > ink(neither) + 300  # the numbers of its ticks
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.floats(-1e30, 1e30) | st.just(math.nan), max_size=3), max_size=4))
 @settings(max_examples=8)
 def test_any_numbers_are_drawn(values: list[list[float]]) -> None:

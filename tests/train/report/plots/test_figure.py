@@ -41,6 +41,7 @@ def every_kind(text: str = "a", *, values: tuple[float, ...] = (1, 2, 4, math.na
     ]
 
 
+@pytest.mark.slow
 def test_the_same_panels_of_all_kinds_give_the_same_bytes_in_any_process() -> None:
     code = (
         "import hashlib; from tests.train.report.plots.test_figure import every_kind, plot; "
@@ -54,6 +55,7 @@ def test_the_same_panels_of_all_kinds_give_the_same_bytes_in_any_process() -> No
     assert done.stdout.decode().strip() == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns", "texts"),
     [
@@ -66,6 +68,7 @@ def test_a_hostile_text_breaks_no_kind(columns: int, texts: list[str]) -> None:
     assert pixels(panels, columns=columns).shape[1] == WIDTH * DENSITY
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(), max_size=5))
 @settings(max_examples=5)
 def test_any_numbers_are_drawn(values: list[float]) -> None:
@@ -112,6 +115,7 @@ def test_only_curves_share_an_axis() -> None:
     assert top(Curves(title="", x_label="", y_label="y", curves=(low,))) < alone - 100
 
 
+@pytest.mark.slow
 def test_what_bands_and_boxes_mean_is_said() -> None:
     def remarks(*panels: Panel) -> int:
         image = pixels(panels)

@@ -81,6 +81,7 @@ def test_bars_are_as_high_as_the_values_are_many() -> None:
     assert third == pytest.approx(2 * second, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bins", [1, 7, 30])
 def test_there_are_as_many_bins_as_asked_for(bins: int) -> None:
     image = pixels([histogram(np.linspace(0, 1, 600), bins=bins)])

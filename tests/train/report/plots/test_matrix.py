@@ -48,6 +48,7 @@ def test_a_square_is_square() -> None:
     assert np.ptp(rows) == pytest.approx(np.ptp(columns), rel=0.02)
 
 
+@pytest.mark.slow
 def test_numbers_are_written_in_the_cells_of_a_small_matrix() -> None:
     def written(size: int, columns: int = 1) -> int:
         zeros = matrix(np.zeros((size, size)))
@@ -75,6 +76,7 @@ def test_numbers_are_short(values: list[float], texts: list[str]) -> None:
     assert [text.replace("\N{MINUS SIGN}", "-") for text in found] == texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [20, 100])
 def test_names_are_thinned_where_there_are_many(size: int) -> None:
     values = np.random.default_rng(0).random((size, size)) / 9  # pale, but for the darkest

@@ -34,6 +34,7 @@ def test_points_stand_where_they_are() -> None:
         assert points[row - 5 : row + 6, column - 5 : column + 6].mean() > 0.5  # beside the grid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [(math.nan, 1), (1, math.nan), (math.inf, 2), (1, 1e300)])
 def test_a_pair_that_is_no_number_is_left_out(broken: tuple[float, float]) -> None:
     x, y = [0.0, 1.0, broken[0]], [0.0, 1.0, broken[1]]
@@ -52,6 +53,7 @@ def test_many_points_stay_readable(count: int) -> None:
     assert len(shades) > (1 if count == 10 else 8)  # where points are dense, it is darker
 
 
+@pytest.mark.slow
 def test_a_note_is_written_above_the_points() -> None:
     x = np.linspace(0, 1, 200)
     y = np.ones(200)

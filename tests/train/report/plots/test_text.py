@@ -54,6 +54,7 @@ def test_a_text_is_as_long_as_measured(text: str) -> None:
     assert inches(text, SMALL) == pytest.approx(drawn.width / DPI, rel=0.12)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text("aWil _", max_size=20), min_size=1, max_size=40),
     st.floats(0.8, 7),
@@ -82,6 +83,7 @@ def test_short_names_stand_level_on_two_lines_if_they_must_and_long_ones_upright
     assert shown([f"{i}" * 5 for i in range(9)], 0.4)[0] == ["00000", "33333", "66666"]
 
 
+@pytest.mark.slow
 @given(
     st.floats(-1e12, 1e12) | st.floats(-1, 1), st.floats(1e-9, 1e12) | st.floats(0.1, 9), st.data()
 )

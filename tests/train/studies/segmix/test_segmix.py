@@ -58,6 +58,7 @@ def test_they_are_those_of_the_paper() -> None:
     assert numbers == {"figure5", *(f"table{n}" for n in (1, 3, 4, 7, 8, 9, 10))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEGMIX)
 def test_each_runs_whole_and_shows_all_its_networks(
     name: str, layouts: dict[str, Layout], out: Path

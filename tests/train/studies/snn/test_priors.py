@@ -27,6 +27,7 @@ def table1(out: Path) -> Layout:
     return conduct("snn-table1", STUDIES["snn-table1"], "smoke", place_in(out, []))
 
 
+@pytest.mark.slow
 def test_there_is_a_network_for_each_graph_and_initialisation(table1: Layout, out: Path) -> None:
     lines = rows_of(out / "snn-table1-smoke" / "measured.csv")
     assert len(lines) == 36
@@ -83,6 +84,7 @@ def test_the_papers_table_is_beside_ours(table1: Layout) -> None:
     assert len(rho.paper) == len(tau.paper) == 15
 
 
+@pytest.mark.slow
 def test_the_figures_are_drawn_from_the_same_networks(table1: Layout, out: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("sparse-*/networks/*")}
     layout = conduct("snn-figures", STUDIES["snn-figures"], "smoke", place_in(out, []))
@@ -97,6 +99,7 @@ def test_the_figures_are_drawn_from_the_same_networks(table1: Layout, out: Path)
     assert {line["label"] for line in boxes} == {"N", "U", "G_N", "G_U", "He_N", "He_U"}
 
 
+@pytest.mark.slow
 def test_the_reference_is_attacked_after_each_step(out: Path) -> None:
     layout = conduct("snn-table2", STUDIES["snn-table2"], "smoke", place_in(out, []))
     lines = rows_of(out / "snn-table2-smoke" / "measured.csv")
