@@ -70,6 +70,8 @@ class HTTPFolder:
             body = response.read(most + 1)
             if len(body) > most:
                 raise TooLarge(most)
+            if response.length:  # which the server said there is, and did not send
+                raise http.client.IncompleteRead(body, response.length)
             return body
 
     def read_part(self, name: str, start: int, into: memoryview) -> None:

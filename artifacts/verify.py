@@ -2,18 +2,15 @@
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from quire.artifacts.absent import read_absent
-from quire.artifacts.address import Address, MissingFile, place_of
+from quire.artifacts.address import Address, place_of
+from quire.artifacts.bundle_files import Files, files_of
 from quire.artifacts.digest import sha256
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index, ShardPieces, read_index
@@ -49,86 +46,6 @@ class Problem:
 
 
 Report = Callable[[int, int], None]  # bytes checked so far, bytes in all
-
-
-class _Files(Protocol):
-    """The files of a bundle, wherever they are."""
-
-    def problems(self, known: Collection[str]) -> Iterator[Problem]:
-        """What can be seen without a look into files: what is there besides those known, links."""
-
-    def file(self, name: str, most: int = MAX_BYTES) -> AbstractContextManager[Path]:
-        """A file, for as long as the context; at an address, of at most so many bytes.
-
-        Raises:
-            FileNotFoundError: it is not there.
-            BundleError: it cannot be had.
-        """
-
-    def absent(self, manifest: Manifest) -> frozenset[str]:
-        """The shards that are not there by intention.
-
-        Raises:
-            BundleError: what is said of them makes no sense.
-        """
-
-
-class _InFolder:
-    """Files of a folder; they are never followed out of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.entries = {entry.name: entry for entry in os.scandir(folder)}
-
-    def problems(self, known: Collection[str]) -> Iterator[Problem]:
-        """See `_Files`."""
-        for name, entry in self.entries.items():
-            if entry.is_symlink():
-                yield Problem(name, "a link")
-            elif name not in known:
-                yield Problem(name, "not part of the bundle")
-
-    @contextmanager
-    def file(self, name: str, most: int = MAX_BYTES) -> Iterator[Path]:
-        """See `_Files`."""
-        entry = self.entries.get(name)
-        if entry is None:
-            raise FileNotFoundError(name)
-        if not entry.is_file(follow_symlinks=False):
-            raise BundleError("a link" if entry.is_symlink() else "no plain file")
-        yield self.folder / name
-
-    def absent(self, manifest: Manifest) -> frozenset[str]:
-        """See `_Files`."""
-        return read_absent(self.folder, manifest) - self.entries.keys()
-
-
-class _AtAddress:
-    """Files that are fetched to look at them, and thrown away then."""
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-
-    def problems(self, known: Collection[str]) -> Iterator[Problem]:
-        """See `_Files`; an address does not tell what else is there."""
-        yield from ()
-
-    @contextmanager
-    def file(self, name: str, most: int = MAX_BYTES) -> Iterator[Path]:
-        """See `_Files`."""
-        with tempfile.TemporaryDirectory(prefix="quire-") as scratch:
-            path = Path(scratch) / name
-            try:
-                path.write_bytes(self.address.read(name, most=most))
-            except MissingFile:
-                raise FileNotFoundError(name) from None
-            except BundleError as error:
-                raise BundleError(str(error).removeprefix(f"{self.address}/{name} ")) from None
-            yield path
-
-    def absent(self, manifest: Manifest) -> frozenset[str]:
-        """See `_Files`; an address has all of them."""
-        return frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +92,9 @@ def examine(
     place = place_of(bundle)
     if isinstance(place, Path) and not place.is_dir():
         return Verdict((Problem(str(place), "no such folder"),))
-    files: _Files = _AtAddress(place) if isinstance(place, Address) else _InFolder(place)
+    files = files_of(place)
     manifest, known, problems = _records(files)
-    problems += files.problems({*known, *OTHERS})
+    problems += [Problem(*found) for found in files.foreign({*known, *OTHERS})]
     found: tuple[str, ...] = ()
     if allowed_signers is not None:
         found, more = _signed(files, manifest, allowed_signers, signer)
@@ -198,7 +115,7 @@ def examine(
     return Verdict(tuple(sorted({*problems})), absent, found)
 
 
-def _absent(files: _Files, manifest: Manifest | None) -> tuple[frozenset[str], list[Problem]]:
+def _absent(files: Files, manifest: Manifest | None) -> tuple[frozenset[str], list[Problem]]:
     """The shards that are not there by intention, and what is wrong with their list."""
     if manifest is None:
         return frozenset(), []
@@ -209,7 +126,7 @@ def _absent(files: _Files, manifest: Manifest | None) -> tuple[frozenset[str], l
 
 
 def _signed(
-    files: _Files, manifest: Manifest | None, allowed: Path, signer: str | None
+    files: Files, manifest: Manifest | None, allowed: Path, signer: str | None
 ) -> tuple[tuple[str, ...], list[Problem]]:
     """Who signed the manifest, of those who may; a problem where nobody did."""
     try:
@@ -226,7 +143,7 @@ def _signed(
     return found, [] if found else [Problem(SIGNATURES, reason)]
 
 
-def _records(files: _Files) -> tuple[Manifest | None, dict[str, str], list[Problem]]:
+def _records(files: Files) -> tuple[Manifest | None, dict[str, str], list[Problem]]:
     """The manifest, the digests to hold the files against, and what is wrong with these records.
 
     Where manifest and SHA256SUMS disagree, the digests are those of SHA256SUMS.
@@ -263,7 +180,7 @@ def _records(files: _Files) -> tuple[Manifest | None, dict[str, str], list[Probl
 class _Check:
     """Holds files against what is known of them; hashing releases the interpreter's lock."""
 
-    def __init__(self, files: _Files, manifest: Manifest | None, known: Mapping[str, str]) -> None:
+    def __init__(self, files: Files, manifest: Manifest | None, known: Mapping[str, str]) -> None:
         self.files = files
         self.known = known
         self.manifest = manifest

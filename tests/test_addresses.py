@@ -35,7 +35,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     (tmp_path / "served").mkdir()
     with Server(tmp_path / "served") as running:
         running.user, running.query = f"me:{PASSWORD}", f"sig={SIGNATURE}"
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread = threading.Thread(target=running.serve_forever, args=[0.01], daemon=True)
         thread.start()
         yield running
         running.shutdown()

@@ -49,7 +49,7 @@ def test_a_sound_bundle_has_no_problem_and_streams(bundle: Path) -> None:
     assert drain(bundle, verify=True) == 6
 
 
-@pytest.mark.parametrize("positions", [30, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("positions", [12, pytest.param(150, marks=pytest.mark.slow)])
 def test_every_flipped_byte_is_named_and_never_streamed(bundle: Path, positions: int) -> None:
     """Positions all over each file; every byte of the small ones where they are many."""
     for path in sorted(bundle.iterdir()):

@@ -33,7 +33,7 @@ def server(
     monkeypatch.setattr(pieces, "PIECE", 4096)
     image_bundle(tmp_path / "bundle", *served_images, samples_per_shard=6)
     with Server(tmp_path / "bundle") as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread = threading.Thread(target=running.serve_forever, args=[0.01], daemon=True)
         thread.start()
         yield running
         running.shutdown()

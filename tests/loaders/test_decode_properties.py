@@ -20,12 +20,12 @@ from quire.artifacts.errors import BundleError
 from quire.loaders.decode import decode
 from quire.loaders.reader import stacked
 
-THREADS = [1, 2, 3]
+THREADS = [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3)), 2]
 
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max(THREADS)) as pool:
+    with ThreadPoolExecutor(3) as pool:
         yield pool
 
 
@@ -109,7 +109,9 @@ def test_a_png_without_a_name_is_gray_or_rgb(mode: str) -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 @pytest.mark.parametrize("colour", [0, 3], ids=["gray", "palette"])
-@pytest.mark.parametrize("filters", [0, 1, 2, "mixed"])
+@pytest.mark.parametrize(
+    "filters", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1, 2)), "mixed"]
+)
 @settings(max_examples=30)  # of each of the 32
 @given(data=st.data())
 def test_masks_of_every_depth_and_filter_are_pillows(

@@ -249,7 +249,13 @@ def test_proxies_learn_from_every_term_but_at_and_anchors_from_every_term_but_pt
     assert {name for name in NAMES if moved[name][0]} == {"at", "pt", "ce_images"}
 
 
-@pytest.mark.parametrize(("x", "a", "p"), LABELS)
+@pytest.mark.parametrize(
+    ("x", "a", "p"),
+    [
+        *LABELS[1:3],
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in LABELS[3:] + LABELS[:1]),
+    ],
+)
 def test_gradients_are_right(x: list[int], a: list[int], p: list[int]) -> None:
     joint = a_joint(len(x), len(a), len(p))
     logits = [nodes.logits for nodes in nodes_of(joint)]

@@ -40,7 +40,7 @@ def bundle(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(bundle: Path) -> Iterator[Server]:
     with Server(bundle) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread = threading.Thread(target=running.serve_forever, args=[0.01], daemon=True)
         thread.start()
         yield running
         running.shutdown()

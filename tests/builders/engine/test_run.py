@@ -269,6 +269,7 @@ def test_what_was_left_out_before_stops_a_build_that_may_not(
         build(FEW, spoilt, tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_made_up_for(
     reference: Path, digits: ImageSource, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Sequence[dict[str, dict[
     return [torch.load(out / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", SHARES)
 @pytest.mark.parametrize("head", HEADS)
 def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(
@@ -92,6 +93,7 @@ def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(
             torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", ANCHORS)
 @pytest.mark.parametrize("share", SHARES)
 @pytest.mark.parametrize("kind", KINDS)

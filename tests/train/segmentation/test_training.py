@@ -69,7 +69,13 @@ def without_times(run: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if k not in timed} for line in read_metrics(run)]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "binding-cm",
+        *(pytest.param(v, marks=pytest.mark.slow) for v in VARIANTS if v != "binding-cm"),
+    ],
+)
 def test_each_variant_learns(variant: str, places: dict[str, Bundles], tmp_path: Path) -> None:
     config = of(variant, epochs=4, denoising_epochs=0)
     given = replace(places[variant], clean=None)

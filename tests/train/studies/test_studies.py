@@ -94,6 +94,7 @@ def test_what_is_finished_is_used_again(out: Path) -> None:
     assert (out / "mbsg-table3-smoke" / "table.csv").read_bytes() == tables
 
 
+@pytest.mark.slow
 def test_studies_share_runs(out: Path) -> None:
     """The model of Table 1 with dropped features is that of Table 2 with k = 16."""
     for name in ("mbsg-table1", "mbsg-table2"):

@@ -83,6 +83,7 @@ def every_number(layout: Layout) -> Iterator[tuple[str, str, float]]:
             yield row, column, value
 
 
+@pytest.mark.slow
 def test_scenes_are_shown_beside_the_answers(layouts: dict[str, Layout], out: Path) -> None:
     sheet = layouts["segmix-table1"].pictures["panels"]
     with Image.open(out / "segmix-table1-smoke" / "panels.png") as written:
@@ -91,6 +92,7 @@ def test_scenes_are_shown_beside_the_answers(layouts: dict[str, Layout], out: Pa
     assert page.count("data:image/png") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [f"segmix-table{n}" for n in (1, 7, 8, 9, 10)])
 def test_a_table_of_trunks_has_the_mean_iou_of_all_scenes(
     name: str, layouts: dict[str, Layout], out: Path
@@ -104,6 +106,7 @@ def test_a_table_of_trunks_has_the_mean_iou_of_all_scenes(
         assert value == pytest.approx(100 * float(line["mean_iou"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "number"),
     [
@@ -121,6 +124,7 @@ def test_a_table_of_subsets_has_the_iou_of_each(
     assert len({subset for _, subset, _ in numbers}) >= 3
 
 
+@pytest.mark.slow
 def test_subsets_are_those_of_the_bundle(layouts: dict[str, Layout], out: Path) -> None:
     (bundle,) = (out / "bundles").glob("shapes-24-size-48-val-*/subsets.h5")
     table = read_subsets(open_bundle(bundle.parent))
@@ -131,6 +135,7 @@ def test_subsets_are_those_of_the_bundle(layouts: dict[str, Layout], out: Path) 
             assert int(count) == len(table.subsets[str(subset)].rows)
 
 
+@pytest.mark.slow
 def test_an_object_has_its_own_class(layouts: dict[str, Layout], out: Path) -> None:
     own = layouts["segmix-table4"].grids[1]
     assert own.values
@@ -140,6 +145,7 @@ def test_an_object_has_its_own_class(layouts: dict[str, Layout], out: Path) -> N
         assert value == pytest.approx(100 * float(line[partner]))
 
 
+@pytest.mark.slow
 def test_before_and_after_denoising_are_of_one_run(layouts: dict[str, Layout], out: Path) -> None:
     for kind in ("CC", "CM"):
         before = line_of(out, "segmix-table7", f"+ Binding-{kind} (w/o DN), S_t")
@@ -151,6 +157,7 @@ def test_before_and_after_denoising_are_of_one_run(layouts: dict[str, Layout], o
         assert mean == pytest.approx(float(before["mean_iou"]))
 
 
+@pytest.mark.slow
 def test_the_papers_numbers_stand_beside_the_answer_that_they_are_of(
     layouts: dict[str, Layout],
 ) -> None:
@@ -165,6 +172,7 @@ def test_the_papers_numbers_stand_beside_the_answer_that_they_are_of(
     assert ten["+ Binding-CM (no max), S_fb", "ResNet-101"] == 77.0
 
 
+@pytest.mark.slow
 def test_studies_share_runs(layouts: dict[str, Layout], out: Path) -> None:
     runs = {name: {line["run"] for line in lines_of(out, name)} for name in SEGMIX}
     assert runs["segmix-table1"] == runs["segmix-table3"] == runs["segmix-figure5"]
@@ -197,6 +205,7 @@ def test_the_full_scale_is_the_papers() -> None:
     assert setting.blends * setting.blend_epochs == 10_582 * network.epochs
 
 
+@pytest.mark.slow
 def test_trunks_begin_with_the_weights_that_are_named(out: Path) -> None:
     smoke = SETTINGS["smoke"]
     (network,) = networks(smoke, {BASELINE: METHODS[BASELINE]}, (RES50,))

@@ -39,6 +39,7 @@ def test_there_is_a_network_for_each_graph_and_initialisation(table1: Layout, ou
         assert int(line["correct"].partition(".")[0]) <= int(line["images"].partition(".")[0])
 
 
+@pytest.mark.slow
 def test_coefficients_are_those_of_what_was_measured(table1: Layout, out: Path) -> None:
     """From the single numbers that were written, by another way."""
     lines = rows_of(out / "snn-table1-smoke" / "measured.csv")
@@ -64,6 +65,7 @@ def test_coefficients_are_those_of_what_was_measured(table1: Layout, out: Path) 
             assert found == pytest.approx(stats.kendalltau(column, means).statistic)
 
 
+@pytest.mark.slow
 def test_p_n_and_strength_are_beside_the_coefficients(table1: Layout, out: Path) -> None:
     lines = rows_of(out / "snn-table1-smoke" / "correlations.csv")
     assert {(line["property"], line["measure"]) for line in lines} == {
@@ -76,6 +78,7 @@ def test_p_n_and_strength_are_beside_the_coefficients(table1: Layout, out: Path)
         assert (line["strength"] == "large") == strong
 
 
+@pytest.mark.slow
 def test_the_papers_table_is_beside_ours(table1: Layout) -> None:
     rho, tau = table1.grids
     assert rho.paper["density", "FGSM confidence"] == -0.66
