@@ -102,7 +102,7 @@ def test_every_batch_of_every_rank_has_the_shares(
     assert sorted(taken) == [*range(spans[-1][1])]
 
 
-@pytest.mark.parametrize("world_size", [1, 3])
+@pytest.mark.parametrize("world_size", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("cold", [False, True])
 @pytest.mark.parametrize("shuffle", [False, True, BLOCKS])
 def test_batches_are_the_samples_that_the_order_names(
@@ -146,6 +146,7 @@ def drained(batches: Any) -> list[list[int]]:
     return [batch["row"].tolist() for batch in batches]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_a_state_moves_between_ranks_and_from_the_folder_to_the_address(
     places: list[Path], server: Server

@@ -127,7 +127,7 @@ def stopped_at_every_step(ranks: list[Stream]) -> Iterator[tuple[set[int], dict[
         yield set(used), states[0]
 
 
-@pytest.mark.parametrize("workers", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 @pytest.mark.parametrize(
     "world_size", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))]
 )

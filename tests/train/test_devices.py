@@ -27,7 +27,7 @@ from tests.train.segmentation import small as segmentation
 from tests.train.sparse import small as sparse
 from tests.train.sparse import small_pruning as pruning
 
-QUICKEST = ("linear", "sparse", "baseline")  # of the methods
+QUICKEST = ("linear",)  # of the methods
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 Begin: TypeAlias = Callable[..., bool]  # a run, in a folder, with options

@@ -95,6 +95,7 @@ def test_grey_contrast_is_that_of_a_colour_image_whose_channels_are_equal() -> N
     assert np.array_equal(result.repeat(3, axis=3), colour)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAME_DRAWS)
 def test_it_equals_the_plain_way_on_real_images(name: str) -> None:
     records = real_data("cifar10") / "cifar-10-batches-bin/test_batch.bin"

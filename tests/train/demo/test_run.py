@@ -66,6 +66,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Walked:
     return Walked(out, demo(out, said.append, corruptions=FEW, chapters=QUICK), said)
 
 
+@pytest.mark.slow
 def test_the_bundle_has_every_cell_and_is_sound(walked: Walked) -> None:
     cells = cells_of(open_bundle(walked.bundle).index)
     assert list(cells) == [("clean", 0), *((name, i) for name in FEW for i in range(1, 6))]
@@ -73,6 +74,7 @@ def test_the_bundle_has_every_cell_and_is_sound(walked: Walked) -> None:
     assert verify(walked.bundle) == ()
 
 
+@pytest.mark.slow
 def test_each_step_is_told_in_order(walked: Walked) -> None:
     steps = list(dict.fromkeys(line.partition(":")[0] for line in walked.said))
     assert steps == [
@@ -85,6 +87,7 @@ def test_each_step_is_told_in_order(walked: Walked) -> None:
     assert all("\n" not in line for line in walked.said)
 
 
+@pytest.mark.slow
 def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> None:
     assert walked.report == walked.out / "report.html"
     parsed = Parsed(walked.report.read_text("utf-8"))
@@ -120,11 +123,13 @@ def test_a_second_walk_takes_the_bundle_as_it_is(walked: Walked) -> None:
     assert "11 of which were there" in said[0]
 
 
+@pytest.mark.slow
 def test_another_recipe_in_the_same_folder_is_refused(walked: Walked) -> None:
     with pytest.raises(BuildError, match="belongs to another build"):
         demo(walked.out, lambda line: None, corruptions=("contrast",))
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_ends_the_walk(walked: Walked) -> None:
     shard = walked.bundle / "test-clean-000000.tar"
     whole = shard.read_bytes()

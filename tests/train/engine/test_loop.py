@@ -133,6 +133,7 @@ def test_losses_are_looked_at_now_and_then_and_when_an_epoch_ends(
     assert len(lines(tmp_path)) == there
 
 
+@pytest.mark.slow
 @settings(max_examples=10)  # each waits for many files to be on disk
 @given(
     stops=st.lists(st.tuples(st.integers(1, STEPS), st.sampled_from([0.0, 1e9])), max_size=2),

@@ -52,6 +52,7 @@ def is_paper(pixels: Pixels) -> bool:
     return bool((pixels == 255).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("density", [1, 2])
 @pytest.mark.parametrize("shape", [(8, 8, 3), (28, 20, 1), (96, 96, 3)])
 def test_every_cell_shows_the_same_images_at_its_place(

@@ -47,6 +47,7 @@ def test_each_network_of_each_step_is_attacked_as_if_it_were_alone(run: Path) ->
     assert not rows and fooled > 20
 
 
+@pytest.mark.slow
 def test_answers_are_kept_step_by_step(run: Path) -> None:
     data, seen = str(run.parent / "test"), []
     rows = measure(run, data, images=4, report=lambda done, total: seen.append((done, total)))
@@ -57,6 +58,7 @@ def test_answers_are_kept_step_by_step(run: Path) -> None:
     assert not seen
 
 
+@pytest.mark.slow
 def test_an_overview_has_a_row_for_each_step(run: Path) -> None:
     data, kind = str(run.parent / "test"), KINDS[trained(run)[0].method]
     rows = measure(run, data)
@@ -71,6 +73,7 @@ def test_an_overview_has_a_row_for_each_step(run: Path) -> None:
     assert not any(math.isnan(value) for some in attacked.values.values() for value in some)
 
 
+@pytest.mark.slow
 def test_what_has_no_networks_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is no run"):
         trained(tmp_path)

@@ -33,6 +33,7 @@ def cells_of(grid: Grid) -> Iterator[tuple[str, str]]:
 # The longest of the two papers; what they show is that of others, or of the demo.
 LONG = (
     "mbsg-severity",
+    "mbsg-table1",
     "mbsg-table2",
     "mbsg-table3",
     "cnn2graph-figure4",
@@ -136,6 +137,7 @@ def test_a_study_is_sound_at_every_scale(name: str, scale: Scale) -> None:
         assert {trial.config.epochs for trial in trials} == {500}
 
 
+@pytest.mark.slow
 def test_the_paper_is_set_beside_what_is_measured(out: Path) -> None:
     layout: Layout = conduct("mbsg-table2", STUDIES["mbsg-table2"], "smoke", place_in(out, []))
     (grid,) = layout.grids

@@ -1,0 +1,27 @@
+"""Index files for NVIDIA DALI's reader of WebDataset, which else walks each tar first."""
+
+from pathlib import Path
+
+import numpy as np
+
+from quire.artifacts.bundle import Bundle
+from quire.artifacts.export.samples import extensions, link_shards
+
+_VERSION = "v1.2"
+
+
+def write(bundle: Bundle, out: Path) -> None:
+    """The shards, and `NAME.idx` beside each `NAME.tar`, as DALI's own `wds2idx` writes it.
+
+    `fn.readers.webdataset(paths=[*.tar], index_paths=[*.idx])` takes both.
+    """
+    rows = bundle.index.rows
+    own = sorted(extensions(bundle), key=lambda e: int(rows.offsets[e][0]))  # as the members lie
+    link_shards(bundle, out)
+    for number, shard in enumerate(bundle.manifest.shards):
+        lines = [f"{_VERSION} {shard.samples}\n"]
+        for row in np.flatnonzero(bundle.index.shard == number).tolist():
+            key = rows.keys[row].decode()
+            places = ((e, rows.offsets[e][row], rows.lengths[e][row]) for e in own)
+            lines.append(" ".join(f"{e} {at} {size} {key}.{e}" for e, at, size in places) + "\n")
+        (out / shard.name).with_suffix(".idx").write_text("".join(lines), "ascii")
