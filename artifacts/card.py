@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from quire.artifacts.front_matter import front_matter
 from quire.artifacts.manifest import INDEX, MANIFEST, NO_SOURCE, SUMS, Identity
 from quire.artifacts.members import IMAGES
 from quire.artifacts.shards import Rows, Shard
@@ -113,7 +114,8 @@ def card(
     )
     names = identity.source["class_names"]
     classes = f"Classes: {', '.join(names)}.\n\n" if names else ""
-    return inside + classes + _how_to_read(rows, split, tables)
+    head = front_matter(identity, shards, rows)
+    return head + inside + classes + _how_to_read(rows, split, tables)
 
 
 def _how_to_read(rows: Rows, split: str, tables: Sequence[str]) -> str:

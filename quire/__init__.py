@@ -145,6 +145,10 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
         "Sign a bundle's manifest, which has the digest of all else, by OpenSSH.",
         *("quire.train.commands.sharing", "sign_command"),
     ),
+    "export": _later(
+        "Write a bundle in the form of another tool: Hugging Face, DALI, Energon, BagIt, ...",
+        *("quire.train.commands.sharing", "export_command"),
+    ),
     "train": _later(
         "Train a model on a bundle, or go on with a run that was stopped.",
         *("quire.train.commands.train", "train_commands"),
@@ -173,7 +177,7 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
 _STDOUT = 1
 _NO_READER = 128 + 13  # the status of a process that SIGPIPE ended
 _ORDER = (
-    *("sources", "build", "verify", "rebuild", "show", "push", "pull", "sign"),
+    *("sources", "build", "verify", "rebuild", "show", "push", "pull", "sign", "export"),
     *("train", "evaluate", "attack", "panels", "features", "study", "demo"),
 )
 

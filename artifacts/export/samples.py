@@ -40,10 +40,14 @@ def extensions(bundle: Bundle) -> Sequence[str]:
     Raises:
         BundleError: the samples have no files.
     """
-    found = sorted(bundle.index.rows.offsets, key=lambda e: ("." in e, e))
+    found = sorted(bundle.index.rows.offsets, key=lambda e: (_kind(e) not in IMAGES, "." in e, e))
     if not found or not bundle.manifest.shards:
         raise BundleError(f"{bundle} has no samples, only tables")
     return found
+
+
+def _kind(extension: str) -> str:
+    return extension.rpartition(".")[2]
 
 
 def image_extension(bundle: Bundle) -> str:
@@ -53,7 +57,7 @@ def image_extension(bundle: Bundle) -> str:
         BundleError: the samples have no images.
     """
     for extension in extensions(bundle):
-        if extension.rpartition(".")[2] in IMAGES:
+        if _kind(extension) in IMAGES:
             return extension
     raise BundleError(f"{bundle} has no images")
 
@@ -66,7 +70,7 @@ def samples(bundle: Bundle, shard: int) -> Iterator[tuple[int, str, Mapping[str,
     """
     rows = bundle.index.rows
     name = bundle.manifest.shards[shard].name
-    tar = memoryview(np.memmap(folder_of(bundle) / name, np.uint8, mode="r"))
+    tar = np.memmap(folder_of(bundle) / name, np.uint8, mode="r").data
     for row in np.flatnonzero(bundle.index.shard == shard).tolist():
         files = {}
         for extension in rows.offsets:
@@ -78,11 +82,11 @@ def samples(bundle: Bundle, shard: int) -> Iterator[tuple[int, str, Mapping[str,
 
 
 def texts(bundle: Bundle, column: str) -> Sequence[str] | None:
-    """A column of the index as text; None where there is none."""
+    """A column of texts or numbers as text; None where there is none."""
     values = bundle.index.rows.columns.get(column)
     if values is None:
         return None
-    return [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
+    return [v.decode() if isinstance(v, bytes) else f"{v:g}" for v in values.tolist()]
 
 
 def class_names(bundle: Bundle) -> Sequence[str]:

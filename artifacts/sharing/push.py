@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from quire.artifacts.absent import listed
-from quire.artifacts.address import Address, place_of
+from quire.artifacts.address import Address, MissingFile, place_of
 from quire.artifacts.bundle import (
     check_digest,
     check_listing,
@@ -99,8 +99,7 @@ def _check_free(target: Target, sizes: dict[str, int], manifest: Manifest) -> No
             raise BundleError(f"{target.address} holds another bundle; {how}")
     pushed = {name for name in target.sizes(WORK) if name.endswith(".json")}
     for name in sorted(pushed - {_note(manifest)}):
-        note = json.loads(target.read(f"{WORK}/{name}"))
-        how = manifest.identity.difference(Identity(**note)) or "its bytes are others"
+        how = _difference(manifest, target, name) or "its bytes are others"
         raise BundleError(
             f"another bundle is pushed to {target.address}, or was in part; {how}"
             f" (remove {WORK} there if that push is over)"
@@ -112,6 +111,15 @@ def _check_free(target: Target, sizes: dict[str, int], manifest: Manifest) -> No
         raise BundleError(
             f"{target.address} holds {found!r}, and no push of this bundle: name another address"
         )
+
+
+def _difference(manifest: Manifest, target: Target, note: str) -> str | None:
+    """How a bundle differs of which another push tells, as far as it is still there."""
+    try:
+        there = Identity(**json.loads(target.read(f"{WORK}/{note}")))
+    except (MissingFile, ValueError, TypeError):
+        return None
+    return manifest.identity.difference(there)
 
 
 def _note(manifest: Manifest) -> str:

@@ -34,7 +34,8 @@ NOTHING: Mapping[str, Any] = {}
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("like") / "bundle"
-    build(RECIPE, open_source("digits:", split="test"), folder)
+    source: Any = open_source("digits:", split="test")
+    build(RECIPE, source, folder)
     return folder
 
 
@@ -128,9 +129,8 @@ def test_the_card_of_another_version_of_quire_is_no_hindrance(
 def test_another_table_makes_no_bundle(tmp_path: Path) -> None:
     source = "shapes:30?size=64x48"
     reads = Cooccurrence.reads
-    build(
-        Cooccurrence(split="train"), open_source(source, split="train", reads=reads), tmp_path / "a"
-    )
+    scenes: Any = open_source(source, split="train", reads=reads)
+    build(Cooccurrence(split="train"), scenes, tmp_path / "a")
     text = (tmp_path / "a" / MANIFEST).read_text()
     record = json.loads(text)
     (table,) = (one for one in record["tables"] if one["name"] != "index.h5")

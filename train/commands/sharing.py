@@ -1,14 +1,16 @@
-"""The commands that carry a bundle to other people, and vouch for it: push, pull, sign."""
+"""The commands that carry a bundle to other people and tools: push, pull, sign, export."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from quire.artifacts.absent import listed
 from quire.artifacts.address import place_of
+from quire.artifacts.export.export import FORMATS, export
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import Manifest
 from quire.artifacts.processors import processors
@@ -142,6 +144,31 @@ def sign_command(bar: Bar) -> Callable[..., int]:
         """
         sign(bundle, key)
         print(f"{place_of(bundle)}: signed with {key}")
+        return 0
+
+    return command
+
+
+def export_command(bar: Bar) -> Callable[..., int]:
+    """The command that writes a bundle for other tools."""
+
+    def command(
+        bundle: Positional[str],
+        form: Annotated[Literal[tuple(FORMATS)], tyro.conf.arg(name="as")],  # type: ignore[valid-type]
+        out: Path,
+    ) -> int:
+        """Write a bundle in the form of another tool; shards are hard links where there can be.
+
+        Args:
+            bundle: The bundle's folder.
+            form: bagit: an archive's bag. croissant: metadata that mlcroissant reads. dali: index
+                files of NVIDIA DALI. energon: a dataset of Megatron Energon. huggingface: a
+                repository of the Hub. images: a file an image in class folders. numpy: arrays as
+                CIFAR-10-C has them. parquet: tables with the images in them.
+            out: The folder, which is not there yet.
+        """
+        export(bundle, form, out)
+        print(f"{out}: {place_of(bundle)} as {form}")
         return 0
 
     return command
