@@ -27,7 +27,7 @@ def front_matter(identity: Identity, shards: Sequence[Shard], rows: Rows) -> str
     samples = sum(shard.samples for shard in shards)
     entries: dict[str, Any] = {
         "pretty_name": " ".join(_words(identity)),
-        "tags": ["quire", "webdataset"],
+        "tags": ["quire", "webdataset"] if shards else ["quire"],
         "size_categories": [size_category(samples)],
     }
     if task := _task(rows):

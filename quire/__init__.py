@@ -149,6 +149,10 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
         "Write a bundle in the form of another tool: Hugging Face, DALI, Energon, BagIt, ...",
         *("quire.train.commands.sharing", "export_command"),
     ),
+    "doctor": _later(
+        "Say what this machine is, how fast it reads a bundle, and what to do about it.",
+        *("quire.train.commands.doctor", "doctor_command"),
+    ),
     "train": _later(
         "Train a model on a bundle, or go on with a run that was stopped.",
         *("quire.train.commands.train", "train_commands"),
@@ -178,7 +182,7 @@ _STDOUT = 1
 _NO_READER = 128 + 13  # the status of a process that SIGPIPE ended
 _ORDER = (
     *("sources", "build", "verify", "rebuild", "show", "push", "pull", "sign", "export"),
-    *("train", "evaluate", "attack", "panels", "features", "study", "demo"),
+    *("train", "evaluate", "attack", "panels", "features", "study", "demo", "doctor"),
 )
 
 

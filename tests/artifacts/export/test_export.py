@@ -207,6 +207,7 @@ def test_energon_finds_what_its_own_preparation_makes(corrupted: Bundle, tmp_pat
         assert ours == yaml.safe_load((theirs / ".nv-meta" / name).read_text())
 
 
+@pytest.mark.slow
 def test_energon_s_own_lint_is_content(tmp_path: Path) -> None:
     pytest.importorskip("megatron.energon")
     image_bundle(tmp_path / "b", *random_images(23, (8, 8, 3)), samples_per_shard=6)
