@@ -173,8 +173,10 @@ class Address:
         body: bytes = filesystem.cat_file(path, start=start, end=stop)
         return body
 
-    def tried(self, name: str, once: Callable[[], Got]) -> Got:
+    def tried(self, name: str, once: Callable[[], Got], *, what: str = "fetched") -> Got:
         """What `once` gives of a file, if need be the second or third time.
+
+        `what` says in messages what cannot be done with it.
 
         Raises:
             BundleError: it cannot be had.
@@ -197,11 +199,11 @@ class Address:
                     raise BundleError(f"{place} cannot be had: {error}") from None
                 problem = f"cannot be had: {error}"
             except (ImportError, ValueError) as error:  # nothing here knows such addresses
-                raise BundleError(f"{place} cannot be fetched ({self._said(error)})") from None
+                raise BundleError(f"{place} cannot be {what} ({self._said(error)})") from None
             except OtherBytes as error:
                 problem = str(error)
             except Exception as error:  # each backend has errors of its own for a lost connection
-                problem = f"cannot be fetched ({self._said(error)})"
+                problem = f"cannot be {what} ({self._said(error)})"
         raise BundleError(f"{place} {problem}")
 
     def _said(self, error: Exception) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 import quire
 from quire.artifacts import address as addresses
+from tests.artifacts.sharing.hub_server import REPOSITORY, TOKEN, HubServer
 from tests.loaders.served import Server
 from tests.same_folder import assert_same
 
@@ -207,3 +208,33 @@ def test_push_and_pull_need_none_of_the_heavy_imports(built: Path, tmp_path: Pat
     done = subprocess.run([sys.executable, "-c", code, *places], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # quiet when piped
+
+
+def test_a_bundle_goes_to_the_hub_in_few_commits(built: Path, tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    with HubServer() as hub:
+        threading.Thread(target=hub.serve_forever, args=[0.01], daemon=True).start()
+        told = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
+
+        def ran(*arguments: str, status: int = 0) -> str:
+            command = [sys.executable, "-m", "quire", *arguments]
+            done = subprocess.run(
+                command, env={**os.environ, **told}, capture_output=True, text=True
+            )
+            assert done.returncode == status, done.stdout + done.stderr
+            assert TOKEN not in done.stdout + done.stderr
+            return done.stdout + done.stderr
+
+        there = f"hf://datasets/{REPOSITORY}"
+        assert "sent 7 files" in ran("push", str(built), there)
+        assert {n: d for n, d in hub.files.items() if n != ".gitattributes"} == {
+            path.name: path.read_bytes() for path in built.iterdir()
+        }
+        assert len(hub.commits) == 5  # the note, the files, SHA256SUMS, the manifest, no note
+        assert hub.commits[3] == ["manifest.json"]
+        assert "sent 0 files" in ran("push", str(built), there)
+        assert "fetched 7 files" in ran("pull", there, "--out", str(tmp_path / "here"))
+        assert_same(built, tmp_path / "here")
+        said = ran("push", str(built), "hf://datasets/someone/else", status=1)
+        assert "there is no such repository for you; create it first" in said
+        hub.shutdown()

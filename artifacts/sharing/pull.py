@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from quire.artifacts.absent import absent_text
@@ -82,7 +83,8 @@ def pull(
         pulled = _Pull(address, folder, manifest, _wanted(address, manifest, choose))
         pulled.derive(derive)
         outcome = pulled.outcome()
-        carry_out(outcome.transfer, pulled.fetch, report)
+        jobs = [partial(pulled.fetch, file) for file in outcome.transfer.moved]
+        carry_out(outcome.transfer, jobs, report)
         pulled.finish(outcome.absent)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return outcome

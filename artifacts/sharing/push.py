@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from quire.artifacts.absent import listed
@@ -17,8 +18,9 @@ from quire.artifacts.bundle import (
 )
 from quire.artifacts.errors import BundleError
 from quire.artifacts.manifest import MANIFEST, SIGNATURES, SUMS, Identity, Manifest
+from quire.artifacts.sharing.hub import HubTarget
 from quire.artifacts.sharing.target import WORK, Target
-from quire.artifacts.sharing.transfers import AnyFile, Report, Transfer, carry_out
+from quire.artifacts.sharing.transfers import AnyFile, Count, Report, Transfer, carry_out
 
 
 def push(
@@ -66,11 +68,13 @@ def push(
     if transfer.moved or MANIFEST not in sizes:
         _begin(target, opened.manifest)
 
-        def move(file: AnyFile, count: Callable[[int], None]) -> None:
-            check_digest(place, file)
-            target.put(place / file.name, file.name, count)
+        def move(files: Sequence[AnyFile], count: Count) -> None:
+            for file in files:
+                check_digest(place, file)
+            target.put([place / file.name for file in files], count)
 
-        carry_out(transfer, move, report)
+        jobs = [partial(move, files) for files in target.groups(transfer.moved)]
+        carry_out(transfer, jobs, report, at_a_time=target.at_a_time)
         _check_sizes(target, opened.manifest)
         for name in (SUMS, MANIFEST):
             target.write(name, (place / name).read_bytes())
@@ -83,7 +87,7 @@ def _target(address: str) -> Target:
     place = place_of(address)
     if isinstance(place, Path):
         place = Address(f"file://{place.absolute()}")
-    return Target(place)
+    return HubTarget(place) if place.text.startswith("hf://") else Target(place)
 
 
 def _check_free(target: Target, sizes: dict[str, int], manifest: Manifest) -> None:

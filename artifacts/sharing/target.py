@@ -2,7 +2,7 @@
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import fsspec
@@ -10,6 +10,7 @@ from fsspec.callbacks import Callback
 
 from quire.artifacts.address import Address, OtherBytes
 from quire.artifacts.errors import BundleError
+from quire.artifacts.sharing.transfers import AnyFile, Count
 
 WORK = ".pushing"  # holds what is not finished, and the records of pushes
 _WHOLE = frozenset(  # stores in which a file appears when all of it is there
@@ -19,6 +20,9 @@ _WHOLE = frozenset(  # stores in which a file appears when all of it is there
 
 class Target:
     """Where a bundle is written to; each file appears whole, or not at all."""
+
+    at_a_time = 16
+    """How many groups of files."""
 
     def __init__(self, address: Address) -> None:
         """`address` is any that can be written to.
@@ -31,7 +35,7 @@ class Target:
         if scheme in ("http", "https"):
             raise BundleError(f"{address} can be read, and not written to")
         try:
-            self._files, self._path = fsspec.url_to_fs(address.text)
+            self.files, self._path = fsspec.url_to_fs(address.text)
         except (ImportError, ValueError) as error:
             raise BundleError(f"{address}: nothing can be written there ({error})") from None
         self._whole = scheme in _WHOLE
@@ -44,10 +48,10 @@ class Target:
         """
 
         def once() -> dict[str, int]:
-            self._files.invalidate_cache()
-            place = self._place(folder)
+            self.files.invalidate_cache()
+            place = self.place(folder)
             try:
-                entries = self._files.ls(place, detail=True)
+                entries = self.files.ls(place, detail=True)
             except FileNotFoundError:
                 return {}
             except NotADirectoryError:
@@ -60,27 +64,35 @@ class Target:
                 if entry["type"] == "file"
             }
 
-        return self.address.tried(folder, once)
+        return self.address.tried(folder, once, what="listed")
 
-    def put(self, path: Path, name: str, count: Callable[[int], None]) -> None:
-        """Copy a file there; `count` is called with the bytes that went.
+    def groups(self, files: Sequence[AnyFile]) -> Sequence[Sequence[AnyFile]]:
+        """Which files are best put there at once."""
+        return [[file] for file in files]
+
+    def put(self, paths: Sequence[Path], count: Count) -> None:
+        """Copy files there, under their own names; `count` is called with the bytes that went.
 
         Raises:
-            BundleError: it cannot be written, several times in a row.
+            BundleError: one cannot be written, several times in a row.
         """
-        size = path.stat().st_size
+        for path in paths:
+            self._put(path, count)
+
+    def _put(self, path: Path, count: Count) -> None:
+        name, size = path.name, path.stat().st_size
 
         def once() -> None:
             sent = _Sent(count)
             try:
                 with self._made(name) as place:
-                    self._files.put_file(str(path), place, callback=sent)
+                    self.files.put_file(str(path), place, callback=sent)
             except BaseException:
                 count(-sent.value)
                 raise
             count(size - sent.value)
 
-        self.address.tried(name, once)
+        self.address.tried(name, once, what="written")
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file.
@@ -91,9 +103,9 @@ class Target:
 
         def once() -> None:
             with self._made(name) as place:
-                self._files.pipe_file(place, data)
+                self.files.pipe_file(place, data)
 
-        self.address.tried(name, once)
+        self.address.tried(name, once, what="written")
 
     def read(self, name: str) -> bytes:
         """A file that is there.
@@ -112,10 +124,10 @@ class Target:
 
         def once() -> None:
             with contextlib.suppress(FileNotFoundError):
-                self._files.invalidate_cache()
-                self._files.rm(self._place(name), recursive=True)
+                self.files.invalidate_cache()
+                self.files.rm(self.place(name), recursive=True)
 
-        self.address.tried(name, once)
+        self.address.tried(name, once, what="removed")
 
     @contextlib.contextmanager
     def _made(self, name: str) -> Iterator[str]:
@@ -123,25 +135,26 @@ class Target:
 
         Another push may remove the folder of what is unfinished at any time, when it ends.
         """
-        final = self._place(name)
+        final = self.place(name)
         try:
             if self._whole:
                 yield final
                 return
-            partial = self._place(f"{WORK}/{uuid.uuid4().hex}.partial")
-            self._files.makedirs(partial.rpartition("/")[0], exist_ok=True)
-            self._files.makedirs(final.rpartition("/")[0], exist_ok=True)
+            partial = self.place(f"{WORK}/{uuid.uuid4().hex}.partial")
+            self.files.makedirs(partial.rpartition("/")[0], exist_ok=True)
+            self.files.makedirs(final.rpartition("/")[0], exist_ok=True)
             try:
                 yield partial
-                self._files.mv(partial, final)
+                self.files.mv(partial, final)
             except BaseException:
                 with contextlib.suppress(Exception):
-                    self._files.rm(partial)
+                    self.files.rm(partial)
                 raise
         except FileNotFoundError as error:
             raise OtherBytes(f"cannot be written ({error})") from error
 
-    def _place(self, name: str) -> str:
+    def place(self, name: str) -> str:
+        """What the file system there calls a file of ours."""
         return f"{self._path.rstrip('/')}/{name}".rstrip("/")
 
 
@@ -152,7 +165,7 @@ def _plain(path: str) -> str:
 class _Sent(Callback):  # type: ignore[misc]
     """Counts the bytes of one file that went."""
 
-    def __init__(self, count: Callable[[int], None]) -> None:
+    def __init__(self, count: Count) -> None:
         super().__init__()
         self._count = count
 

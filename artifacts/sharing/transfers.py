@@ -13,8 +13,6 @@ AnyFile: TypeAlias = Shard | File
 Report = Callable[[int, int], None]  # bytes that are there so far, bytes in all
 Count = Callable[[int], None]  # of bytes that came or went
 
-_AT_A_TIME = 16
-
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
@@ -37,14 +35,24 @@ class Transfer:
 
 
 def carry_out(
-    transfer: Transfer, move: Callable[[AnyFile, Count], None], report: Report | None
+    transfer: Transfer,
+    jobs: Sequence[Callable[[Count], None]],
+    report: Report | None,
+    *,
+    at_a_time: int = 16,
 ) -> None:
     """Move what travels, and tell how many bytes of all are there.
 
-    After the first error no further file is begun.
+    After the first error no further job is begun.
+
+    Args:
+        transfer: what travels.
+        jobs: what moves all of it; each counts the bytes that it moved.
+        report: called with the bytes that are there, and how many there will be.
+        at_a_time: jobs.
 
     Raises:
-        BundleError: from `move`.
+        BundleError: from a job.
     """
     done = sum(file.bytes for file in transfer.kept)
     total = done + transfer.bytes
@@ -58,9 +66,9 @@ def carry_out(
                 report(done, total)
 
     count(0)
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+    with ThreadPoolExecutor(at_a_time) as pool:
         try:
-            futures = [pool.submit(move, file, count) for file in transfer.moved]
+            futures = [pool.submit(job, count) for job in jobs]
             wait(futures, return_when=FIRST_EXCEPTION)
             for future in futures:
                 if future.done():
