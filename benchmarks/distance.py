@@ -11,10 +11,8 @@ parts of a MiB and over as many connections, is given in images, though it check
 S3 is that of moto, where it is here. Of each row the first epoch is kept apart.
 """
 
-import asyncio
 import gc
 import json
-import multiprocessing
 import os
 import shutil
 import socket
@@ -28,13 +26,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import tyro
 import webdataset as wds
-from aiohttp import web
 
 from benchmarks import bundles, loading
+from benchmarks.serving import address
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.members import class_ids, raw_images
 from quire.artifacts.shards import Payloads
@@ -70,42 +67,6 @@ class Options:
     """Seconds before each answer of the far address."""
     rounds: int = 4
     """Epochs of each row; the first is kept apart."""
-
-
-def served(folder: Path, port: int, latency: float) -> None:
-    """Serve a folder over HTTP, in parts where these are asked for."""
-
-    @web.middleware
-    async def far(request: web.Request, handler: Any) -> web.StreamResponse:
-        await asyncio.sleep(latency)
-        answer: web.StreamResponse = await handler(request)
-        return answer
-
-    app = web.Application(middlewares=[far] if latency else [])
-    app.router.add_static("/", folder)
-    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
-
-
-@contextmanager
-def address(folder: Path, latency: float) -> Iterator[str]:
-    """A folder's address while another process serves it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = multiprocessing.get_context("spawn").Process(
-        target=served, args=(folder, port, latency), daemon=True
-    )
-    server.start()
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.join()
 
 
 def forgotten(*folders: Path) -> None:
