@@ -27,8 +27,8 @@ from quire.artifacts.manifest import (
     sums,
 )
 from quire.artifacts.shards import BLOCK, TRAILER, Shard, headers, member_names, padded
-from quire.artifacts.sharing.signatures import MAX_BYTES as MAX_SIGNATURES
-from quire.artifacts.sharing.signatures import signers
+from quire.artifacts.signatures import MAX_BYTES as MAX_SIGNATURES
+from quire.artifacts.signatures import signers
 
 _NAMED = 3  # damaged pieces of a shard, at most
 _FETCHES = 8  # files that are fetched at a time

@@ -17,7 +17,6 @@ from quire.artifacts.index import Index, read_index
 from quire.artifacts.lock import held
 from quire.artifacts.manifest import ABSENT, INDEX, MANIFEST, SIGNATURES, SUMS, Manifest, sums
 from quire.artifacts.shards import Shard
-from quire.artifacts.sharing.signatures import merged, signatures_in
 from quire.artifacts.sharing.transfers import (
     AnyFile,
     Count,
@@ -26,6 +25,7 @@ from quire.artifacts.sharing.transfers import (
     carry_out,
     sort_out,
 )
+from quire.artifacts.signatures import merged, signatures_in
 
 WORK = ".pulling"
 _LOCK = "lock"

@@ -16,7 +16,7 @@ from quire.artifacts.manifest import Manifest
 from quire.artifacts.processors import processors
 from quire.artifacts.sharing.pull import Derive, pull
 from quire.artifacts.sharing.push import push
-from quire.artifacts.sharing.signatures import sign
+from quire.artifacts.signatures import sign
 from quire.train.commands.outside import Outside
 
 Bar = Callable[[str], Any]  # of progress, by unit; without the torch of train.engine.options

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from quire.artifacts import signatures
 from quire.artifacts.errors import BundleError
 from quire.artifacts.manifest import MANIFEST, SIGNATURES, SUMS
-from quire.artifacts.sharing import signatures
-from quire.artifacts.sharing.signatures import sign
+from quire.artifacts.signatures import sign
 from quire.artifacts.verify import Verdict, examine, verify
 from tests.bundles import image_bundle, random_images
 
