@@ -60,7 +60,7 @@ def raw_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     header = np.frombuffer(raw_header(height, width, channels), np.uint8)
     files = np.empty((count, len(header) + height * width * channels), np.uint8)
     files[:, : len(header)] = header
-    files[:, len(header) :] = images.reshape(count, -1)
+    files[:, len(header) :] = images.reshape(count, height * width * channels)
     return files
 
 

@@ -89,6 +89,19 @@ def test_a_bundle_goes_to_a_store_and_comes_back(
     assert sum(len(batch["label"]) for batch in batches) == 720
 
 
+def test_a_bundle_is_built_in_a_store_by_workers_that_share_no_disk(
+    built: Path, bucket: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    there = f"{bucket}/built"
+    build = ("build", "corrupted", "--source", "digits:", *FEW, "--out", there)
+    assert "already there: 0 shards" in ran(capfd, *build, "--dry-run")
+    assert f"{there}: 1,800 samples, 5 shards" in ran(capfd, *build, "--workers", "2")
+    assert "already there: 5 shards" in ran(capfd, *build, "--dry-run")
+    ran(capfd, "pull", there, "--out", str(tmp_path / "here"))
+    assert_same(built, tmp_path / "here")
+    assert not fsspec.filesystem("s3").find("bucket/built/.building")
+
+
 def test_nothing_of_a_store_is_in_what_was_shared(
     built: Path, bucket: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,6 +105,13 @@ def partials(folder: Path) -> Path:
 
 def record(folder: Path, finished: Finished, part: Part | None = None) -> None:
     """Note that a shard is there, and keep its part of the tables."""
+    append(folder / _WORK, *packing(finished, part))
+
+
+def packing(
+    finished: Finished, part: Part | None = None
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """What the record of a finished shard holds; see `quire.builders.engine.records.packed`."""
     arrays: dict[str, Any] = {"keys": finished.rows.keys}
     arrays |= {_PART + name: array for name, array in (part or {}).items()}
     for kind in ("offsets", "lengths", "columns"):
@@ -114,7 +121,7 @@ def record(folder: Path, finished: Finished, part: Part | None = None) -> None:
         "shard": asdict(finished.shard),
         "left_out": [asdict(sample) for sample in finished.left_out],
     }
-    append(folder / _WORK, finished.shard.name, about, arrays)
+    return finished.shard.name, about, arrays
 
 
 def finished_shards(folder: Path) -> set[str]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-_SUFFIX = ".records"
+SUFFIX = ".records"
 _ABOUT = ".about"  # no name of an array
 _FRAME = struct.Struct("<HQ32s")  # before a name and a body: their lengths, the digest of both
 
@@ -50,36 +50,41 @@ class Record:
 
 
 def append(folder: Path, shard: str, about: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Add the record of a shard; `about` is plain values.
+    """Add the record of a shard; see `packed`."""
+    with (folder / _own_name(os.getpid())).open("ab") as file:
+        file.write(packed(shard, about, arrays))
+
+
+def packed(shard: str, about: Any, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The record of a shard; `about` is plain values. Records may follow one another in a file.
 
     safetensors knows no texts: they become bytes, a row each.
     """
-    packed, texts = {}, {}
+    plain, texts = {}, {}
     for name, array in arrays.items():
         if array.dtype.kind == "S":
             texts[name] = array.dtype.itemsize
             flat = np.ascontiguousarray(array).view(np.uint8)
             array = flat.reshape(*array.shape, array.dtype.itemsize)
-        packed[name] = np.ascontiguousarray(array)
+        plain[name] = np.ascontiguousarray(array)
     known = {"about": about, "names": [*arrays], "texts": texts}
     text = json.dumps(known).encode()
-    body = save({**packed, _ABOUT: np.frombuffer(text, np.uint8)})
+    body = save({**plain, _ABOUT: np.frombuffer(text, np.uint8)})
     digest = hashlib.sha256(shard.encode() + body).digest()
     frame = _FRAME.pack(len(shard.encode()), len(body), digest)
-    with (folder / _own_name(os.getpid())).open("ab") as file:
-        file.write(frame + shard.encode() + body)
+    return frame + shard.encode() + body
 
 
 @cache
 def _own_name(process: int) -> str:
     """The name of this process's file, which no process had before."""
-    return f"{uuid.uuid4().hex}{_SUFFIX}"
+    return f"{uuid.uuid4().hex}{SUFFIX}"
 
 
 def records(folder: Path) -> dict[str, Record]:
     """The whole records of a folder, by the names of their shards."""
     return {
-        name: record for path in sorted(folder.glob(f"*{_SUFFIX}")) for name, record in _of(path)
+        name: record for path in sorted(folder.glob(f"*{SUFFIX}")) for name, record in _of(path)
     }
 
 

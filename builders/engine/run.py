@@ -2,21 +2,21 @@
 
 import importlib.metadata
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import IO, Any
 
 import h5py
 import numpy as np
 
-from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import BuildError, QuireError, SourceError
-from quire.artifacts.manifest import MANIFEST, Identity, LeftOut, Manifest
+from quire.artifacts.manifest import Identity, LeftOut, Manifest
 from quire.artifacts.shards import Samples, write_shard
 from quire.builders.engine import folder as building
+from quire.builders.engine.place import Place, build_place
 from quire.builders.engine.plan import ShardTask
 from quire.builders.engine.recipe import AnySource, Part, Recipe, Run, to_record
 from quire.builders.sources.source import Source
@@ -64,21 +64,24 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(recipe: Recipe[AnySource], source: AnySource, folder: Path) -> Plan:
-    """Lay out a build in a folder, and see what of it is already there.
+def plan(
+    recipe: Recipe[AnySource], source: AnySource, place: str | os.PathLike[str] | Place
+) -> Plan:
+    """Lay out a build in a folder or at an address, and see what of it is already there.
 
     Raises:
         RecipeError: the recipe cannot be built from this source.
-        BuildError: the folder belongs to another build.
+        BuildError: the place belongs to another build.
     """
+    where = build_place(place) if isinstance(place, str | os.PathLike) else place
     recipe = recipe.resolve(source)
     identity = identify(recipe, source)
     tasks = recipe.plan(source)
     if not tasks:
         raise BuildError("there is nothing to build: the source has no samples")
-    building.check(folder, identity)
-    complete = (folder / MANIFEST).exists()
-    there = set() if complete else building.finished_shards(folder)
+    where.check(identity)
+    complete = where.manifest() is not None
+    there = set() if complete else where.finished()
     missing = [task for task in tasks if not complete and task.name not in there]
     return Plan(recipe, identity, tasks, tuple(missing))
 
@@ -103,7 +106,7 @@ def identify(recipe: Recipe[Any], source: Source) -> Identity:
 def build(
     recipe: Recipe[AnySource],
     source: AnySource,
-    folder: Path,
+    folder: str | os.PathLike[str],
     *,
     workers: int = 0,
     scheduler: str | None = None,
@@ -115,7 +118,8 @@ def build(
     Args:
         recipe: what to build; none of the other arguments changes a byte of it.
         source: the raw dataset.
-        folder: where; on a cluster, a folder that every worker sees under the same name.
+        folder: where; on a cluster, a folder that every worker sees under the same name, or an
+            address that all can write to, such as s3://bucket/name.
         workers: local processes; 0 builds in this process.
         scheduler: address of a running Dask scheduler to use instead.
         skip_bad: leave out samples that cannot be read, with the reasons in the manifest.
@@ -126,28 +130,27 @@ def build(
         SourceError: a sample cannot be read and `skip_bad` is off.
         BuildError: the folder belongs to another build, or workers keep dying.
     """
-    folder = folder.absolute()
-    planned = plan(recipe, source, folder)
-    with building.claim(folder, planned.identity):
-        if (folder / MANIFEST).exists():
-            manifest = Manifest.from_json((folder / MANIFEST).read_text("utf-8"))
-        else:
-            make = partial(_make, planned.recipe, source, folder, skip_bad)
+    place = build_place(folder)
+    planned = plan(recipe, source, place)
+    with place.claim(planned.identity):
+        manifest = place.manifest()
+        if manifest is None:
+            make = partial(_make, planned.recipe, source, place, skip_bad)
             make_all(make, planned.tasks, planned.missing, workers, scheduler, report)
             names = [task.name for task in planned.tasks]
             tables = planned.recipe.tables()
-            manifest = building.bind(folder, planned.identity, names, tables, skip_bad=skip_bad)
-        building.clear(folder)
+            manifest = place.bind(planned.identity, names, tables, skip_bad=skip_bad)
+        place.clear()
     return manifest
 
 
 def _make(
-    recipe: Recipe[AnySource], source: AnySource, folder: Path, skip_bad: bool, task: ShardTask
+    recipe: Recipe[AnySource], source: AnySource, place: Place, skip_bad: bool, task: ShardTask
 ) -> None:
     """Make one shard, wherever this runs."""
-    with whole_file(folder / task.name, partials=building.partials(folder)) as file:
+    with place.shard(task.name) as file:
         finished, part = derive(recipe, source, task, file, skip_bad=skip_bad)
-    building.record(folder, finished, part)
+    place.record(finished, part)
 
 
 def derive(

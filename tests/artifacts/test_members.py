@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from quire.artifacts.members import array_file, record_file
+from quire.artifacts.members import array_file, raw_images, record_file
 
 
 def test_an_array_has_one_form_whatever_its_order_in_memory() -> None:
@@ -21,3 +21,7 @@ def test_a_record_has_one_form_whatever_its_order() -> None:
     assert record_file({"a": 1, "b": [0.1]}) == record_file({"b": [0.1], "a": 1})
     with pytest.raises(ValueError, match="JSON"):
         record_file({"a": float("nan")})
+
+
+def test_no_images_are_no_files() -> None:
+    assert raw_images(np.empty((0, 5, 4, 3), np.uint8)).shape == (0, len(b"P6 4 5 255\n") + 60)

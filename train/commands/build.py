@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from quire.artifacts.absent import listed
+from quire.artifacts.address import place_of
 from quire.artifacts.bundle import manifest_at
 from quire.artifacts.manifest import Manifest
 from quire.artifacts.processors import processors
@@ -29,8 +30,9 @@ Bar = Callable[[str], Any]  # of progress, by unit; without the torch of train.e
 class Building:
     """Where a bundle goes, and who builds it, which changes no byte."""
 
-    out: Path
-    """The bundle's folder. One in which the same build was stopped is taken up again."""
+    out: str
+    """The bundle's folder, or an address to build at, e.g. s3://bucket/name. A place in which the
+    same build was stopped is taken up again."""
     workers: int | None = None
     """Processes on this machine; default: one a processor that may be used; 0 builds in this."""
     scheduler: str | None = None
@@ -96,11 +98,11 @@ def _build(bar: Bar, spec: str | None, building: Building, recipe: Any) -> int:
     return 0
 
 
-def _tell(out: Path, manifest: Manifest) -> None:
+def _tell(out: str | Path, manifest: Manifest) -> None:
     """Print what was built."""
     size = sum(shard.bytes for shard in manifest.shards) / 1e6
     shards = f"{len(manifest.shards):,} shards, {size:.1f} MB"
-    print(f"{out}: {manifest.samples:,} samples, {shards}")
+    print(f"{place_of(out)}: {manifest.samples:,} samples, {shards}")
     for left in manifest.left_out:
         print(f"left out: {left.file}: {left.reason}")
 

@@ -1,0 +1,246 @@
+"""Where a bundle is built: a folder, or an address that no worker has as a folder."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Protocol
+
+from quire.artifacts.address import Address, MissingFile, place_of
+from quire.artifacts.bundle import read_manifest
+from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import BuildError, BundleError
+from quire.artifacts.manifest import MANIFEST, SUMS, Identity, Manifest
+from quire.artifacts.sharing.target import WORK as UNFINISHED
+from quire.artifacts.sharing.target import Target
+from quire.builders.engine import folder as building
+from quire.builders.engine.recipe import Part, WriteTable
+from quire.builders.engine.records import SUFFIX, packed
+
+_WORK = ".building"
+
+
+class Place(Protocol):
+    """What a build asks of the place that it builds in; it travels to the workers."""
+
+    def check(self, identity: Identity) -> None:
+        """Refuse a place that this build may not go on in; nothing is written.
+
+        Raises:
+            BuildError: it belongs to another recipe or source, or holds something else.
+        """
+
+    def claim(self, identity: Identity) -> AbstractContextManager[None]:
+        """Take it for one build.
+
+        Raises:
+            BuildError: see `check`; or another process is building there.
+        """
+
+    def manifest(self) -> Manifest | None:
+        """That of the bundle, when it is complete."""
+
+    def finished(self) -> set[str]:
+        """The shards of this build that are there."""
+
+    def shard(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """A new shard, which gets its name when it is complete."""
+
+    def record(self, finished: building.Finished, part: Part) -> None:
+        """Note that a shard is there, and keep its part of the tables."""
+
+    def bind(
+        self,
+        identity: Identity,
+        names: Sequence[str],
+        writers: Mapping[str, WriteTable],
+        *,
+        skip_bad: bool,
+    ) -> Manifest:
+        """Turn a place in which every shard is finished into a bundle; the manifest is last."""
+
+    def clear(self) -> None:
+        """Remove the working files of a build whose manifest is written."""
+
+
+def build_place(place: str | os.PathLike[str] | Address) -> Place:
+    """A folder or an address to build in.
+
+    Raises:
+        BundleError: nothing can be written at the address.
+    """
+    where = place_of(place)
+    return There(where) if isinstance(where, Address) else Here(where.absolute())
+
+
+class Here:
+    """A folder, which every worker sees under the same name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def check(self, identity: Identity) -> None:
+        """See `Place`."""
+        building.check(self.folder, identity)
+
+    def claim(self, identity: Identity) -> AbstractContextManager[None]:
+        """See `Place`."""
+        return building.claim(self.folder, identity)
+
+    def manifest(self) -> Manifest | None:
+        """See `Place`."""
+        path = self.folder / MANIFEST
+        return Manifest.from_json(path.read_text("utf-8")) if path.exists() else None
+
+    def finished(self) -> set[str]:
+        """See `Place`."""
+        return building.finished_shards(self.folder)
+
+    def shard(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """See `Place`."""
+        return whole_file(self.folder / name, partials=building.partials(self.folder))
+
+    def record(self, finished: building.Finished, part: Part) -> None:
+        """See `Place`."""
+        building.record(self.folder, finished, part)
+
+    def bind(
+        self,
+        identity: Identity,
+        names: Sequence[str],
+        writers: Mapping[str, WriteTable],
+        *,
+        skip_bad: bool,
+    ) -> Manifest:
+        """See `Place`."""
+        return building.bind(self.folder, identity, names, writers, skip_bad=skip_bad)
+
+    def clear(self) -> None:
+        """See `Place`."""
+        building.clear(self.folder)
+
+
+class There:
+    """An address: workers write each shard to scratch and upload it, and then its record.
+
+    Nothing locks an address. Two builds of one bundle at once upload the same bytes; of two others
+    at least one sees that the other has begun, and is refused.
+    """
+
+    def __init__(self, address: Address) -> None:
+        """See `quire.artifacts.sharing.target.Target`."""
+        self.address = address
+        self.target = Target(address)
+
+    def __reduce__(self) -> tuple[type["There"], tuple[Address]]:
+        """What travels to a worker: no connection."""
+        return There, (Address(self.address.text),)
+
+    def check(self, identity: Identity) -> None:
+        """See `Place`."""
+        sizes = self.target.sizes()
+        if MANIFEST in sizes:
+            there = read_manifest(self.address).identity
+            self._check_same(identity, there)
+            return
+        notes = {name for name in self.target.sizes(_WORK) if name.endswith(".json")}
+        for name in sorted(notes - {_note(identity)}):
+            try:
+                there = Identity(**json.loads(self.target.read(f"{_WORK}/{name}")))
+            except MissingFile:
+                continue
+            self._check_same(identity, there)
+        if not notes and (foreign := {name for name in sizes if not name.startswith(".")}):
+            raise BuildError(
+                f"{self.address} holds {min(foreign)!r}, and no build of ours: name another address"
+            )
+
+    def _check_same(self, identity: Identity, there: Identity) -> None:
+        ours = Identity(**json.loads(_text(identity)))
+        if difference := ours.difference(there):
+            raise BuildError(f"{self.address} belongs to another build; {difference}")
+
+    @contextmanager
+    def claim(self, identity: Identity) -> Iterator[None]:
+        """See `Place`."""
+        self.check(identity)
+        if self.manifest() is None:
+            note = f"{_WORK}/{_note(identity)}"
+            self.target.write(note, _text(identity).encode())
+            try:
+                self.check(identity)
+            except BuildError:
+                self.target.remove(note)
+                raise
+        yield
+
+    def manifest(self) -> Manifest | None:
+        """See `Place`."""
+        if MANIFEST not in self.target.sizes():
+            return None
+        return read_manifest(self.address)
+
+    def finished(self) -> set[str]:
+        """See `Place`; a record is written after its shard."""
+        names = self.target.sizes(_WORK)
+        return {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
+
+    @contextmanager
+    def shard(self, name: str) -> Iterator[IO[bytes]]:
+        """See `Place`."""
+        with tempfile.TemporaryDirectory(prefix="quire-") as scratch:
+            path = Path(scratch) / name
+            with path.open("wb") as file:
+                yield file
+            self.target.put([path], lambda size: None)
+
+    def record(self, finished: building.Finished, part: Part) -> None:
+        """See `Place`."""
+        name = f"{_WORK}/{finished.shard.name}{SUFFIX}"
+        self.target.write(name, packed(*building.packing(finished, part)))
+
+    def bind(
+        self,
+        identity: Identity,
+        names: Sequence[str],
+        writers: Mapping[str, WriteTable],
+        *,
+        skip_bad: bool,
+    ) -> Manifest:
+        """See `Place`: index and tables are made here, from the records."""
+        with tempfile.TemporaryDirectory(prefix="quire-") as scratch:
+            folder = Path(scratch)
+            building.partials(folder).mkdir()
+            with (building.partials(folder) / f"all{SUFFIX}").open("wb") as records:
+                for name in names:
+                    records.write(self.target.read(f"{_WORK}/{name}{SUFFIX}"))
+            manifest = building.bind(folder, identity, names, writers, skip_bad=skip_bad)
+            files = (*manifest.tables, manifest.card)
+            self.target.put([folder / file.name for file in files], lambda size: None)
+            sizes = self.target.sizes()
+            for name, file in manifest.files.items():
+                if sizes.get(name) != file.bytes:
+                    raise BundleError(f"{self.address}/{name} is not there as it was written")
+            for name in sorted(sizes.keys() & set(names) - manifest.files.keys()):
+                self.target.remove(name)  # of which no sample could be read
+            for name in (SUMS, MANIFEST):
+                self.target.write(name, (folder / name).read_bytes())
+        return manifest
+
+    def clear(self) -> None:
+        """See `Place`."""
+        for folder in (_WORK, UNFINISHED):
+            self.target.remove(folder)
+
+
+def _text(identity: Identity) -> str:
+    return json.dumps(asdict(identity), indent=1, sort_keys=True)
+
+
+def _note(identity: Identity) -> str:
+    """The name of the note that a build has begun."""
+    return f"{hashlib.sha256(_text(identity).encode()).hexdigest()[:16]}.json"
