@@ -256,6 +256,12 @@ def place_of(bundle: str | os.PathLike[str] | Address) -> Path | Address:
     return Address(text) if is_address(text) else Path(text).expanduser()
 
 
+def address_of(place: str | os.PathLike[str] | Address) -> Address:
+    """The address of a place, which a folder has, too."""
+    where = place_of(place)
+    return where if isinstance(where, Address) else Address(f"file://{where.absolute()}")
+
+
 def shown(address: str) -> str:
     """An address as anybody may see it: without user, password, query and fragment.
 

@@ -140,6 +140,27 @@ def open_bundle(bundle: str | os.PathLike[str] | Address) -> Bundle:
     return Bundle(place, manifest, read_index(data, manifest), absent)
 
 
+def open_whole(bundle: str | os.PathLike[str]) -> tuple[Path, Bundle]:
+    """Open a bundle to hand all of it on: its folder, in which nothing is but its files.
+
+    Tables, card and SHA256SUMS are checked by digest, shards by their size.
+
+    Raises:
+        BundleError: it is at an address, incomplete, damaged, or only a part of a bundle.
+    """
+    folder = place_of(bundle)
+    if isinstance(folder, Address):
+        raise BundleError(f"{folder} is no folder: pull the bundle first")
+    opened = open_bundle(folder)
+    check_listing(folder, opened.manifest)
+    check_records(folder, opened.manifest)
+    if opened.absent:
+        raise BundleError(
+            f"{opened} is a part of a bundle, and lacks {listed(opened.absent)}: pull the rest"
+        )
+    return folder, opened
+
+
 def read_manifest(bundle: str | os.PathLike[str] | Address) -> Manifest:
     """The manifest of a bundle, when it is the one that SHA256SUMS knows.
 

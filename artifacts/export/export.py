@@ -6,9 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from quire.artifacts.absent import listed
-from quire.artifacts.address import Address, place_of
-from quire.artifacts.bundle import Bundle, check_listing, check_records, open_bundle
+from quire.artifacts.bundle import Bundle, open_whole
 from quire.artifacts.errors import BundleError
 from quire.artifacts.export import (
     arrays,
@@ -52,16 +50,7 @@ def export(bundle: str | os.PathLike[str], form: str, out: Path) -> None:
     """
     if form not in FORMATS:
         raise BundleError(f"there is no form {form!r}; there are: {', '.join(FORMATS)}")
-    place = place_of(bundle)
-    if isinstance(place, Address):
-        raise BundleError(f"{place} is no folder: pull the bundle first")
-    opened = open_bundle(place)
-    check_listing(place, opened.manifest)
-    check_records(place, opened.manifest)
-    if opened.absent:
-        raise BundleError(
-            f"{opened} is a part of a bundle, and lacks {listed(opened.absent)}: pull the rest"
-        )
+    _, opened = open_whole(bundle)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out} is not empty: name another folder")
     partial = out.absolute().parent / f".{out.name}.{uuid.uuid4().hex}.partial"

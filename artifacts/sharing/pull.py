@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from quire.artifacts.absent import absent_text
-from quire.artifacts.address import Address, MissingFile, place_of
+from quire.artifacts.address import Address, MissingFile, address_of
 from quire.artifacts.bundle import read_manifest
 from quire.artifacts.digest import sha256, whole_file
 from quire.artifacts.errors import BundleError
@@ -74,7 +74,7 @@ def pull(
         BundleError: there is no sound bundle at the address, or it cannot be had; or the folder
             holds something else.
     """
-    address, folder = _address(bundle), folder.absolute()
+    address, folder = address_of(bundle), folder.absolute()
     manifest = read_manifest(address)
     _check_free(folder, manifest)
     if dry_run:
@@ -88,11 +88,6 @@ def pull(
         pulled.finish(outcome.absent)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return outcome
-
-
-def _address(bundle: str | os.PathLike[str]) -> Address:
-    place = place_of(bundle)
-    return place if isinstance(place, Address) else Address(f"file://{place.absolute()}")
 
 
 def _wanted(address: Address, manifest: Manifest, choose: Choose | None) -> tuple[Shard, ...]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import fsspec
@@ -106,6 +106,18 @@ class Target:
                 self.files.pipe_file(place, data)
 
         self.address.tried(name, once, what="written")
+
+    def check_arrived(self, files: Iterable[AnyFile]) -> None:
+        """Refuse what is not there as long as it was written.
+
+        Raises:
+            BundleError: it names a file.
+        """
+        sizes = self.sizes()
+        for file in files:
+            if sizes.get(file.name) != file.bytes:
+                found = f"has {sizes[file.name]} bytes" if file.name in sizes else "is missing"
+                raise BundleError(f"{self.address}/{file.name} {found} after it was written")
 
     def read(self, name: str) -> bytes:
         """A file that is there.

@@ -1,20 +1,21 @@
 """Where a bundle is built: a folder, or an address that no worker has as a folder."""
 
-import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Protocol
 
-from quire.artifacts.address import Address, MissingFile, place_of
+from quire.artifacts.address import Address, place_of
 from quire.artifacts.bundle import read_manifest
 from quire.artifacts.digest import whole_file
-from quire.artifacts.errors import BuildError, BundleError
+from quire.artifacts.errors import BuildError
 from quire.artifacts.manifest import MANIFEST, SUMS, Identity, Manifest
+from quire.artifacts.sharing.notes import Notes, as_read
 from quire.artifacts.sharing.target import WORK as UNFINISHED
 from quire.artifacts.sharing.target import Target
 from quire.builders.engine import folder as building
@@ -135,6 +136,7 @@ class There:
         """See `quire.artifacts.sharing.target.Target`."""
         self.address = address
         self.target = Target(address)
+        self._notes = Notes(self.target, _WORK)
 
     def __reduce__(self) -> tuple[type["There"], tuple[Address]]:
         """What travels to a worker: no connection."""
@@ -145,37 +147,23 @@ class There:
         sizes = self.target.sizes()
         if MANIFEST in sizes:
             there = read_manifest(self.address).identity
-            self._check_same(identity, there)
+            if difference := as_read(identity).difference(there):
+                raise BuildError(f"{self.address} belongs to another build; {difference}")
             return
-        notes = {name for name in self.target.sizes(_WORK) if name.endswith(".json")}
-        for name in sorted(notes - {_note(identity)}):
-            try:
-                there = Identity(**json.loads(self.target.read(f"{_WORK}/{name}")))
-            except MissingFile:
-                continue
-            self._check_same(identity, there)
-        if not notes and (foreign := {name for name in sizes if not name.startswith(".")}):
+        if difference := self._notes.difference(_own(identity), identity):
+            raise BuildError(f"{self.address} belongs to another build; {difference}")
+        foreign = {name for name in sizes if not name.startswith(".")}
+        if foreign and not self._notes.any():
             raise BuildError(
                 f"{self.address} holds {min(foreign)!r}, and no build of ours: name another address"
             )
-
-    def _check_same(self, identity: Identity, there: Identity) -> None:
-        ours = Identity(**json.loads(_text(identity)))
-        if difference := ours.difference(there):
-            raise BuildError(f"{self.address} belongs to another build; {difference}")
 
     @contextmanager
     def claim(self, identity: Identity) -> Iterator[None]:
         """See `Place`."""
         self.check(identity)
         if self.manifest() is None:
-            note = f"{_WORK}/{_note(identity)}"
-            self.target.write(note, _text(identity).encode())
-            try:
-                self.check(identity)
-            except BuildError:
-                self.target.remove(note)
-                raise
+            self._notes.begin(_own(identity), identity, lambda: self.check(identity))
         yield
 
     def manifest(self) -> Manifest | None:
@@ -215,21 +203,24 @@ class There:
         with tempfile.TemporaryDirectory(prefix="quire-") as scratch:
             folder = Path(scratch)
             building.partials(folder).mkdir()
-            with (building.partials(folder) / f"all{SUFFIX}").open("wb") as records:
-                for name in names:
-                    records.write(self.target.read(f"{_WORK}/{name}{SUFFIX}"))
+            with (
+                (building.partials(folder) / f"all{SUFFIX}").open("wb") as records,
+                ThreadPoolExecutor(self.target.at_a_time) as pool,
+            ):
+                for record in pool.map(self._record_of, names):
+                    records.write(record)
             manifest = building.bind(folder, identity, names, writers, skip_bad=skip_bad)
             files = (*manifest.tables, manifest.card)
             self.target.put([folder / file.name for file in files], lambda size: None)
-            sizes = self.target.sizes()
-            for name, file in manifest.files.items():
-                if sizes.get(name) != file.bytes:
-                    raise BundleError(f"{self.address}/{name} is not there as it was written")
-            for name in sorted(sizes.keys() & set(names) - manifest.files.keys()):
+            self.target.check_arrived(manifest.files.values())
+            for name in sorted(set(names) - manifest.files.keys()):
                 self.target.remove(name)  # of which no sample could be read
             for name in (SUMS, MANIFEST):
                 self.target.write(name, (folder / name).read_bytes())
         return manifest
+
+    def _record_of(self, name: str) -> bytes:
+        return self.target.read(f"{_WORK}/{name}{SUFFIX}")
 
     def clear(self) -> None:
         """See `Place`."""
@@ -237,10 +228,5 @@ class There:
             self.target.remove(folder)
 
 
-def _text(identity: Identity) -> str:
-    return json.dumps(asdict(identity), indent=1, sort_keys=True)
-
-
-def _note(identity: Identity) -> str:
-    """The name of the note that a build has begun."""
-    return f"{hashlib.sha256(_text(identity).encode()).hexdigest()[:16]}.json"
+def _own(identity: Identity) -> str:
+    return json.dumps(asdict(identity), sort_keys=True)

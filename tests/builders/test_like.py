@@ -53,7 +53,7 @@ def otherwise(manifest: Manifest, name: str) -> Manifest:
     return dataclasses.replace(manifest, shards=shards)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_bundle_comes_out_the_same(
     built: Path, manifest: Manifest, tmp_path: Path, workers: int
 ) -> None:

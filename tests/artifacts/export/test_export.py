@@ -189,6 +189,7 @@ def test_parquet_is_read_with_images_and_classes(
             assert found["severity"] == bundle.index.rows.columns["severity"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_energon_finds_what_its_own_preparation_makes(corrupted: Bundle, tmp_path: Path) -> None:
     prepare = pytest.importorskip("megatron.energon.flavors.webdataset.prepare")

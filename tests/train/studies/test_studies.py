@@ -153,6 +153,7 @@ def test_a_study_is_a_small_file() -> None:
         assert len(path.read_text().splitlines()) < 150, path.name
 
 
+@pytest.mark.slow
 def test_the_command_line(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["study", "mbsg-table3", "--out", str(out), "--no-tensorboard"]
     assert quire.main(command) == 0
