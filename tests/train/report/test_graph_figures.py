@@ -71,6 +71,7 @@ def test_graphs_of_equal_size_are_not_split(tmp_path: Path) -> None:
     assert list(by_title(tmp_path / "b")["Size"].groups) == [""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -128,6 +128,7 @@ def test_every_value_comes_out_of_the_csv(grid: Grid) -> None:
         assert line["paper"] == str(grid.paper.get(cell, ""))
 
 
+@pytest.mark.slow
 @given(grids(), st.integers(1, 120))
 def test_every_number_is_in_the_text_on_its_line(grid: Grid, width: int) -> None:
     text = as_text(grid, width=width)

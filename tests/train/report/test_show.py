@@ -170,6 +170,7 @@ def test_hostile_names_are_text_wherever_they_stand(
     assert hostile.tags == plain.tags
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -69,6 +69,7 @@ def test_a_box_stands_between_the_quartiles_and_its_line_at_the_median() -> None
     assert abs(inner.mean() - (bottom - 20 * unit)) < 4
 
 
+@pytest.mark.slow
 def test_an_outlier_is_a_faint_point() -> None:
     faint = above_legend(pixels([boxes(a=[1, 2, 3, 4, 50])]))
     assert mask(faint, BLUE, opacity=0.4).sum() > 30
@@ -76,6 +77,7 @@ def test_an_outlier_is_a_faint_point() -> None:
     assert not mask(none, BLUE, opacity=0.4).sum() > 30
 
 
+@pytest.mark.slow
 def test_a_group_without_values_leaves_a_gap_with_its_name() -> None:
     spread = [1.0, 2.0, 3.0]
     three = above_legend(pixels([boxes(a=spread, b=[math.nan], c=spread)]))

@@ -92,6 +92,7 @@ def test_a_png_says_nothing_of_when_and_with_what_it_was_made() -> None:
     assert kinds == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken",
     [
@@ -124,6 +125,7 @@ def test_a_band_is_as_high_as_the_interval() -> None:
     assert not mask(alone, BLUE, opacity=0.14).any()  # one seed: no band
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [((1.0, 3.0),), ((1.0, 3.0), (math.nan,), (2.0,))])
 def test_a_band_at_a_single_place_is_a_bar(values: Values) -> None:
     image = above_legend(pixels([panel(curve(values=values))]))
@@ -140,6 +142,7 @@ def test_curves_of_one_label_look_alike_in_all_panels() -> None:
     assert not mask(image[:, half:], BLUE).any() and mask(image[:, half:], VERMILION).any()
 
 
+@pytest.mark.slow
 def test_seven_curves_and_a_reference_differ() -> None:
     curves = [level(height, label=f"model {height}") for height in range(7)]
     reference = curve("baseline", values=((8.0,), (8.0,)), reference=True)
@@ -154,6 +157,7 @@ def test_seven_curves_and_a_reference_differ() -> None:
     assert np.count_nonzero(np.diff(dashes[row].astype(int)) == 1) > 20
 
 
+@pytest.mark.slow
 def test_panels_of_a_row_share_an_axis_of_one_name() -> None:
     def height(y_label: str) -> float:
         panels = [
@@ -167,6 +171,7 @@ def test_panels_of_a_row_share_an_axis_of_one_name() -> None:
     assert 0.3 < height("other") < 0.6  # alone: in the middle
 
 
+@pytest.mark.slow
 def test_panels_of_other_rows_have_their_own_axis() -> None:
     panels = [panel(level(1)), panel(level(1, label="b"), level(99, label="c"))]
     image = pixels(panels, columns=1)
@@ -198,6 +203,7 @@ def test_a_hostile_text_breaks_nothing(columns: int) -> None:
     assert pixels(panels, columns=columns).shape[1] == WIDTH * DENSITY
 
 
+@pytest.mark.slow
 def test_a_panel_without_numbers_is_drawn_empty() -> None:
     empty = Curve(label="ours", x=(), values=())
     for one in (panel(), panel(empty), panel(curve(values=((math.nan,), ())))):

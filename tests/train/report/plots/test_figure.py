@@ -76,6 +76,7 @@ def test_any_numbers_are_drawn(values: list[float]) -> None:
     assert pixels(panels, columns=4).shape[1] == WIDTH * DENSITY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", range(5))
 def test_a_panel_without_numbers_says_so(kind: int) -> None:
     panel = every_kind(values=(math.nan, math.nan))[kind]
@@ -102,6 +103,7 @@ def test_what_has_one_name_looks_alike_in_panels_of_all_kinds() -> None:
         assert not mask(right, tint(color, 0.8)).any()
 
 
+@pytest.mark.slow
 def test_only_curves_share_an_axis() -> None:
     def top(beside: Panel) -> int:
         one = Curve(label="a", x=(0, 1), values=((99,), (99,)))

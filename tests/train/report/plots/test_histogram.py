@@ -90,6 +90,7 @@ def test_there_are_as_many_bins_as_asked_for(bins: int) -> None:
     assert len(set(heights(image))) <= 3  # 600 / bins each, but for pixels
 
 
+@pytest.mark.slow
 def test_groups_stand_side_by_side_or_as_steps() -> None:
     beside = above_legend(pixels([histogram({"a": [1, 1, 2], "b": [1, 2, 2]})]))
     assert len(heights(beside)) == len(heights(beside, tint(VERMILION, 0.8))) == 2

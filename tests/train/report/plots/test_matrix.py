@@ -27,6 +27,7 @@ def place(image: NDArray[np.uint8], color: str) -> tuple[float, float]:
     return float(np.median(rows)) / len(image), float(np.median(columns)) / image.shape[1]
 
 
+@pytest.mark.slow
 def test_a_cell_has_the_colour_of_its_value_and_the_first_row_is_on_top() -> None:
     image = pixels([matrix([[0, 1, 0], [3, 0, math.nan], [0, 0, 0]])])
     dark, light, unknown = (place(image, color) for color in (DARK, MIDDLE, UNKNOWN))
@@ -84,6 +85,7 @@ def test_names_are_thinned_where_there_are_many(size: int) -> None:
     assert 1500 < named - bare < 40_000
 
 
+@pytest.mark.slow
 def test_extremes_are_drawn() -> None:
     some = ([[5.0]], [[0, 0]], [[math.nan, 1]], [[1e300, -1e99]], [[1, 1 + 1e-15]])
     assert not any(matrix(values).empty for values in some)

@@ -42,6 +42,7 @@ def test_a_pair_that_is_no_number_is_left_out(broken: tuple[float, float]) -> No
     assert scatter([broken[0]], [broken[1]]).empty
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [10, 300, 3000])
 def test_many_points_stay_readable(count: int) -> None:
     rng = np.random.default_rng(count)
@@ -74,6 +75,7 @@ def test_a_long_note_takes_no_more_than_its_room() -> None:
     assert all(bluish(image).any() for image in images)
 
 
+@pytest.mark.slow
 def test_groups_have_their_colours_and_the_unnamed_no_place_in_the_legend() -> None:
     groups = {"a": ([0, 1], [0, 1]), "b": ([0, 1], [1, 0])}
     both = Scatter(title="t", x_label="x", y_label="y", groups=groups)
