@@ -20,7 +20,7 @@ from quire.builders.like import build_like
 from quire.builders.recipes.catalogue import RECIPES
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.source import NOTHING
-from quire.train.commands.outside import Outside
+from quire.train.commands.outside import Making
 
 _LIKE = "like"
 Bar = Callable[[str], Any]  # of progress, by unit; without the torch of train.engine.options
@@ -108,7 +108,7 @@ def _tell(out: str | Path, manifest: Manifest) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class After(Outside):
+class After(Making):
     """What is built after a manifest, where, and by whom."""
 
     like: str
@@ -117,10 +117,6 @@ class After(Outside):
     """The bundle's folder. One in which the same build was stopped is taken up again."""
     source: str | None = None
     """Your own copy of the source as KIND:PATH, where the recipe reads one."""
-    workers: int | None = None
-    """Processes on this machine; default: one a processor that may be used; 0 builds in this."""
-    scheduler: str | None = None
-    """Address of a running Dask scheduler to use instead, e.g. tcp://host:8786."""
 
 
 def _like_command(bar: Bar) -> Callable[..., int]:
@@ -135,7 +131,7 @@ def _like_command(bar: Bar) -> Callable[..., int]:
                 after.out,
                 after.source,
                 outside=after.given,
-                workers=processors() if after.workers is None else after.workers,
+                workers=after.processes,
                 scheduler=after.scheduler,
                 report=report,
             )

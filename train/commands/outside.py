@@ -1,8 +1,10 @@
-"""The options that name further files of a recipe, where it is carried out again from a record."""
+"""The options of commands that carry out a recipe again from its record."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from quire.artifacts.processors import processors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,3 +23,18 @@ class Outside:
         """Those that are named, by the recipe's field."""
         named = {one.name: getattr(self, one.name) for one in fields(Outside)}
         return {name: place for name, place in named.items() if place is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making(Outside):
+    """Who makes shards again, which changes no byte."""
+
+    workers: int | None = None
+    """Processes on this machine; default: one a processor that may be used; 0 works in this."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler to use instead, e.g. tcp://host:8786."""
+
+    @property
+    def processes(self) -> int:
+        """How many there are on this machine."""
+        return processors() if self.workers is None else self.workers

@@ -13,11 +13,10 @@ from quire.artifacts.address import place_of
 from quire.artifacts.export.export import FORMATS, export
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import Manifest
-from quire.artifacts.processors import processors
 from quire.artifacts.sharing.pull import Derive, pull
 from quire.artifacts.sharing.push import push
 from quire.artifacts.signatures import sign
-from quire.train.commands.outside import Outside
+from quire.train.commands.outside import Making
 
 Bar = Callable[[str], Any]  # of progress, by unit; without the torch of train.engine.options
 
@@ -43,16 +42,12 @@ def push_command(bar: Bar) -> Callable[..., int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deriving(Outside):
+class Deriving(Making):
     """How shards are made here, with --derive; nothing of it changes a byte."""
 
     derive: str | None = None
     """Your own copy of the source as KIND:PATH, from which to make the shards instead of fetching
     them; what comes out otherwise is fetched. `quire show ADDRESS` names the source."""
-    workers: int | None = None
-    """Processes on this machine; default: one a processor that may be used; 0 works in this."""
-    scheduler: str | None = None
-    """Address of a running Dask scheduler to use instead, e.g. tcp://host:8786."""
 
 
 def pull_command(bar: Bar) -> Callable[..., int]:
@@ -121,7 +116,7 @@ def _derivation(bar: Bar, folder: Path, deriving: Deriving) -> Derive:
                 deriving.derive,
                 partials=partials,
                 outside=deriving.given,
-                workers=processors() if deriving.workers is None else deriving.workers,
+                workers=deriving.processes,
                 scheduler=deriving.scheduler,
                 report=report,
             )

@@ -16,25 +16,14 @@ from quire.artifacts.manifest import ABSENT, MANIFEST, SIGNATURES
 from quire.artifacts.sharing.pull import WORK, pull
 from quire.artifacts.verify import examine, verify
 from quire.loaders.stream import stream
+from tests.artifacts.sharing.conftest import FILES
 from tests.artifacts.sharing.killed import killed_pull
 from tests.bundles import image_bundle, random_images
 from tests.loaders.served import Server
 from tests.processes import started
 from tests.same_folder import assert_same
 
-FILES = 4 + 2  # shards, index, card
 SHARD = "test-000001.tar"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(addresses, "_PAUSE", 0)
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    image_bundle(tmp_path / "bundle", *random_images(23, (5, 4, 3)), samples_per_shard=6)
-    return tmp_path / "bundle"
 
 
 @pytest.fixture

@@ -18,23 +18,11 @@ from quire.artifacts.manifest import ABSENT, MANIFEST
 from quire.artifacts.sharing.push import push
 from quire.artifacts.sharing.target import WORK, Target
 from quire.artifacts.verify import verify
+from tests.artifacts.sharing.conftest import FILES
 from tests.artifacts.sharing.killed import killed_push
 from tests.bundles import image_bundle, random_images
 from tests.processes import started
 from tests.same_folder import assert_same
-
-FILES = 4 + 2  # shards, index, card
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(addresses, "_PAUSE", 0)
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    image_bundle(tmp_path / "bundle", *random_images(23, (5, 4, 3)), samples_per_shard=6)
-    return tmp_path / "bundle"
 
 
 @pytest.fixture
