@@ -194,9 +194,13 @@ def manifest_at(place: str | os.PathLike[str]) -> Manifest:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise BundleError(f"{path} is larger than any manifest")
-        return Manifest.from_json(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} is no manifest ({error})") from error
+    try:
+        return Manifest.from_json(text)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
 
 
 def _manifest_in(folder: Path) -> bytes:

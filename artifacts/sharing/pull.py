@@ -10,7 +10,7 @@ from pathlib import Path
 
 from quire.artifacts.absent import absent_text
 from quire.artifacts.address import Address, MissingFile, address_of
-from quire.artifacts.bundle import read_manifest
+from quire.artifacts.bundle import manifest_at, read_manifest
 from quire.artifacts.digest import sha256, whole_file
 from quire.artifacts.errors import BundleError
 from quire.artifacts.index import Index, read_index
@@ -77,10 +77,10 @@ def pull(
     address, folder = address_of(bundle), folder.absolute()
     manifest = read_manifest(address)
     _check_free(folder, manifest)
+    pulled = _Pull(address, folder, manifest, _wanted(address, manifest, choose))
     if dry_run:
-        return _Pull(address, folder, manifest, _wanted(address, manifest, choose)).outcome()
+        return pulled.outcome()
     with _claimed(folder, manifest):
-        pulled = _Pull(address, folder, manifest, _wanted(address, manifest, choose))
         pulled.derive(derive)
         outcome = pulled.outcome()
         jobs = [partial(pulled.fetch, file) for file in outcome.transfer.moved]
@@ -105,7 +105,7 @@ def _check_free(folder: Path, manifest: Manifest) -> None:
     """
     for path in (folder / MANIFEST, folder / WORK / MANIFEST):
         if path.is_file():
-            there = Manifest.from_json(path.read_text("utf-8"))
+            there = manifest_at(path)
             if there.sha256 != manifest.sha256:
                 raise BundleError(f"{folder} holds another bundle; {manifest.difference(there)}")
             return
@@ -140,6 +140,7 @@ class _Pull:
         self.wanted = wanted
         self.derived: tuple[str, ...] = ()
         self.otherwise: tuple[str, ...] = ()
+        self._right: set[str] = set()  # files whose bytes were looked at
 
     def outcome(self) -> Pulled:
         """What is to be fetched, and what will then be absent."""
@@ -150,8 +151,11 @@ class _Pull:
         return Pulled(transfer, self.derived, self.otherwise, absent)
 
     def is_there(self, file: AnyFile) -> bool:
-        """Whether a file has the right bytes."""
-        return self._is_as_long(file) and sha256(self.folder / file.name) == file.sha256
+        """Whether a file has the right bytes; nobody looks at them twice."""
+        if file.name not in self._right and self._is_as_long(file):
+            if sha256(self.folder / file.name) == file.sha256:
+                self._right.add(file.name)
+        return file.name in self._right
 
     def _is_as_long(self, file: AnyFile) -> bool:
         path = self.folder / file.name

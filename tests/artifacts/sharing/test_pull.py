@@ -230,14 +230,34 @@ def test_a_server_that_sends_more_than_it_should_is_not_listened_to(
 
 
 def test_one_process_at_a_time_pulls(bundle: Path, tmp_path: Path) -> None:
-    here = tmp_path / "here"
+    here, refused = tmp_path / "here", list[str]()
 
-    def choose(index: Index) -> list[int]:
-        with pytest.raises(BundleError, match="another process is pulling"):
+    def another(done: int, total: int) -> None:
+        try:
             pull(bundle, here)
-        return [0]
+        except BundleError as error:
+            refused.append(str(error))
 
-    pull(bundle, here, choose=choose)
+    pull(bundle, here, report=another)
+    assert refused and all("another process is pulling" in error for error in refused)
+    assert_same(bundle, here)
+
+
+def test_what_is_refused_at_once_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
+    def choose(index: Index) -> list[int]:
+        raise BundleError("no such sample")
+
+    with pytest.raises(BundleError, match="no such sample"):
+        pull(bundle, tmp_path / "here", choose=choose)
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_damaged_manifest_here_is_named(bundle: Path, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    pull(bundle, here)
+    (here / MANIFEST).write_text("{")
+    with pytest.raises(BundleError, match=r"here/manifest\.json: manifest\.json is not a manifest"):
+        pull(bundle, here)
 
 
 def test_signatures_come_along_and_none_is_lost(bundle: Path, tmp_path: Path) -> None:
