@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
 
 from quire.artifacts.absent import listed
 from quire.artifacts.address import place_of
@@ -24,7 +24,9 @@ Bar = Callable[[str], Any]  # of progress, by unit; without the torch of train.e
 def push_command(bar: Bar) -> Callable[..., int]:
     """The command that copies a bundle to an address."""
 
-    def command(bundle: Positional[str], address: Positional[str], dry_run: bool = False) -> int:
+    def command(
+        bundle: Positional[str], address: Positional[str], dry_run: FlagCreatePairsOff[bool] = False
+    ) -> int:
         """Copy a bundle to an address; a push that was stopped goes on.
 
         Args:
@@ -58,7 +60,7 @@ def pull_command(bar: Bar) -> Callable[..., int]:
         out: Path,
         deriving: OmitArgPrefixes[Deriving],
         select: tuple[str, ...] = (),
-        dry_run: bool = False,
+        dry_run: FlagCreatePairsOff[bool] = False,
     ) -> int:
         """Copy a bundle, or a part of it, into a folder; a pull that was stopped goes on.
 
