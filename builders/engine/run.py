@@ -261,10 +261,9 @@ def _completed(client: Any, make: Make, tasks: Sequence[ShardTask]) -> Iterator[
     """
     import distributed
 
-    size = max(1, len(tasks) // (_SHARES * max(1, len(client.scheduler_info()["workers"]))))
-    groups = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-    futures = client.map(partial(_attempt, make), groups, pure=False)
-    of_future = {future.key: group for future, group in zip(futures, groups, strict=True)}
+    shared = groups(tasks, len(client.scheduler_info()["workers"]))
+    futures = client.map(partial(_attempt, make), shared, pure=False)
+    of_future = {future.key: group for future, group in zip(futures, shared, strict=True)}
     try:
         for future in distributed.as_completed(futures, loop=client.loop):
             if error := future.result():
@@ -276,6 +275,12 @@ def _completed(client: Any, make: Make, tasks: Sequence[ShardTask]) -> Iterator[
         raise BuildError(f"workers keep dying over {over}") from error
     finally:
         client.cancel(futures)
+
+
+def groups(tasks: Sequence[ShardTask], workers: int) -> list[Sequence[ShardTask]]:
+    """Shards that are made together, each group by one worker."""
+    size = max(1, len(tasks) // (_SHARES * max(1, workers)))
+    return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
 
 def _attempt(make: Make, tasks: Sequence[ShardTask]) -> Exception | None:

@@ -38,6 +38,32 @@ def run(module: str, *arguments: str) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.slow
+def test_scale_tells_what_the_whole_costs(tmp_path: Path) -> None:
+    out = tmp_path / "scale.json"
+    command = [sys.executable, "-m", "benchmarks.scale", "--samples", "10000", "50000"]
+    limits = ("--indexed", "10000", "--workers", "3", "--out", str(out))
+    subprocess.run([*command, *limits], cwd=ROOT, check=True, capture_output=True)
+    small, large = json.loads(out.read_text())
+    assert (small["shards"], large["shards"]) == (2, 10)
+    assert small["manifest_MB"] < large["manifest_MB"] and large["groups"] == 10
+    assert small["index_MB"] > 0 and "index_MB" not in large
+
+
+@pytest.mark.slow
+def test_sharing_makes_the_same_bundle_in_every_way(tmp_path: Path) -> None:
+    """The benchmark itself compares all files."""
+    out = tmp_path / "sharing.json"
+    data = ("--data", str(real_data("cifar10").parent), "--rounds", "1", "--out", str(out))
+    command = [sys.executable, "-m", "benchmarks.sharing", *data]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    rows = json.loads(out.read_text())["rows"]
+    ways = ["curl, unchecked", "pull", "pull --derive", "build --like"]
+    assert [row["way"] for row in rows if row["line"] != "no limit"] == ways
+    sent = [row["bytes"] for row in rows if row["line"] != "no limit"]
+    assert sent[0] == sent[1] > 100 * sent[2] > 100 * sent[3]
+
+
+@pytest.mark.slow
 def test_distance_has_a_row_for_each_place(tmp_path: Path) -> None:
     sizes = ("--images", "192", "--slow", "4", "--rounds", "2", "--latency", "0.001")
     text, report = run("distance", *sizes, str(tmp_path / "distance.json"))
