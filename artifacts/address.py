@@ -96,23 +96,33 @@ class Address:
             count(expected.bytes)
             return
 
-        def once() -> None:
-            digest = hashlib.sha256()
+        done = 0
+
+        def again() -> None:
+            nonlocal done
             file.seek(0)
             file.truncate()
+            count(-done)
+            done = 0
+
+        def once() -> None:
+            nonlocal done
+            again()
+            digest = hashlib.sha256()
             for start in range(0, expected.bytes, _PART):
                 part = bytearray(min(_PART, expected.bytes - start))
                 self.read_part(name, start, memoryview(part), lambda: None)
                 digest.update(part)
                 file.write(part)
+                done += len(part)
                 count(len(part))
             if digest.hexdigest() != expected.sha256:
-                count(-expected.bytes)
                 raise OtherBytes("is damaged: its digest is not the manifest's")
 
         try:
             self.tried(name, once)
-        except WholeOnly:
+        except WholeOnly:  # though it be after some parts
+            again()
             file.write(self.read(name, expected))
             count(expected.bytes)
 

@@ -1,7 +1,6 @@
 """Every command takes a bundle at an address, and tells nobody the secrets of one."""
 
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from quire.train.classify.evaluate import Measured, evaluate
 from quire.train.classify.training import train
 from tests.feature_bundles import features_of
 from tests.loaders.served import Server
+from tests.serving import serving
 from tests.train.learnable import PROXY, QUICK, RUNNING, learnable_bundle
 from tests.train.segmentation import small as segmentation
 from tests.train.sparse import small as sparse
@@ -33,13 +33,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A folder `served`, which wants a password and a signature."""
     monkeypatch.setattr(address, "_PAUSE", 0)
     (tmp_path / "served").mkdir()
-    with Server(tmp_path / "served") as running:
+    with serving(Server(tmp_path / "served")) as running:
         running.user, running.query = f"me:{PASSWORD}", f"sig={SIGNATURE}"
-        thread = threading.Thread(target=running.serve_forever, args=[0.01], daemon=True)
-        thread.start()
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def at(server: Server, name: str) -> str:

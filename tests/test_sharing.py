@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from quire.artifacts import address as addresses
 from tests.artifacts.sharing.hub_server import REPOSITORY, TOKEN, HubServer
 from tests.loaders.served import Server
 from tests.same_folder import assert_same
+from tests.serving import serving
 
 BUILD = ("build", "corrupted", "--source", "digits:", "--workers", "0")
 FEW = ("--corruptions", "contrast", "gaussian_noise", "--severities", "1", "3")
@@ -57,12 +57,8 @@ def bucket() -> Iterator[str]:
 @pytest.fixture
 def served(built: Path) -> Iterator[str]:
     """The bundle by HTTP."""
-    with Server(built) as running:
-        thread = threading.Thread(target=running.serve_forever, args=[0.01], daemon=True)
-        thread.start()
+    with serving(Server(built)) as running:
         yield running.address
-        running.shutdown()
-        thread.join()
 
 
 def ran(capfd: pytest.CaptureFixture[str], *command: str, status: int = 0) -> str:
@@ -226,8 +222,7 @@ def test_push_and_pull_need_none_of_the_heavy_imports(built: Path, tmp_path: Pat
 
 def test_a_bundle_goes_to_the_hub_in_few_commits(built: Path, tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub")
-    with HubServer() as hub:
-        threading.Thread(target=hub.serve_forever, args=[0.01], daemon=True).start()
+    with serving(HubServer()) as hub:
         told = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
 
         def ran(*commands: Sequence[str]) -> list[str]:
@@ -259,4 +254,3 @@ def test_a_bundle_goes_to_the_hub_in_few_commits(built: Path, tmp_path: Path) ->
         assert "sent 0 files" in again and "fetched 7 files" in back
         assert_same(built, tmp_path / "here")
         assert "there is no such repository for you; create it first" in refused
-        hub.shutdown()

@@ -1,7 +1,6 @@
 """Servers that stall, cut, send too much, or lead elsewhere."""
 
 import http.server
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from quire.artifacts import address, http_folder
 from quire.artifacts.address import Address
 from quire.artifacts.errors import BundleError
+from tests.serving import serving
 
 BODY = bytes(range(256)) * 8
 
@@ -78,12 +78,8 @@ def two(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
     """Two servers on different hosts, as far as their names tell."""
     monkeypatch.setattr(address, "_PAUSE", 0)
     monkeypatch.setattr(http_folder, "_SECONDS", 0.2)
-    with Server() as first, Server() as second:
-        for one in (first, second):
-            threading.Thread(target=one.serve_forever, args=[0.01], daemon=True).start()
+    with serving(Server()) as first, serving(Server()) as second:
         yield first, second
-        first.shutdown()
-        second.shutdown()
 
 
 @pytest.mark.parametrize("name", ["stalls", "stalls-in-the-middle", "cut"])

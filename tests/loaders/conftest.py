@@ -1,6 +1,5 @@
 """Bundles at an address of this machine."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from quire.artifacts import address, pieces
 from quire.loaders.reading import remote
 from tests.bundles import image_bundle, random_images
 from tests.loaders.served import Server
+from tests.serving import serving
 
 N = 23
 
@@ -32,12 +32,8 @@ def server(
     monkeypatch.setattr(address, "_PAUSE", 0)
     monkeypatch.setattr(pieces, "PIECE", 4096)
     image_bundle(tmp_path / "bundle", *served_images, samples_per_shard=6)
-    with Server(tmp_path / "bundle") as running:
-        thread = threading.Thread(target=running.serve_forever, args=[0.01], daemon=True)
-        thread.start()
+    with serving(Server(tmp_path / "bundle")) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Blends made when they are read are those that are stored, to the byte, whoever reads them."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from quire.train.segmentation.blending import blended
 from tests.builders.sources.devkit import mask_of, write_lists, write_scenes
 from tests.hostile_tables import with_table
 from tests.loaders.served import Server
+from tests.serving import serving
 
 SHAPES = Shapes("train", 20, (64, 48))
 OPTIONS: dict[str, Any] = {
@@ -63,14 +63,10 @@ def test_they_are_those_of_the_folder_at_an_address(
     """Whose scenes are fetched whole shard by whole shard, or in pieces."""
     if not whole:
         monkeypatch.setattr(remote, "_SMALL", 0)
-    with Server(folders[1]) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(Server(folders[1])) as server:
         options: Any = {"batch_size": 8, "shuffle": True, "seed": 1, "workers": 2}
         near = list(stream_pairs(folders[1], batch_size=8, shuffle=True, seed=1))
         far = list(stream_pairs(server.address, **options))
-        server.shutdown()
-        thread.join()
     for name in ("image", "mask", "phantom", "parts", "row"):
         assert torch.equal(joined(iter(far), name), joined(iter(near), name)), name
 

@@ -1,7 +1,6 @@
 """What is pulled is the bundle, or a part that knows that it is one; a fault makes neither."""
 
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,18 +21,15 @@ from tests.bundles import image_bundle, random_images
 from tests.loaders.served import Server
 from tests.processes import started
 from tests.same_folder import assert_same
+from tests.serving import serving
 
 SHARD = "test-000001.tar"
 
 
 @pytest.fixture
 def server(bundle: Path) -> Iterator[Server]:
-    with Server(bundle) as running:
-        thread = threading.Thread(target=running.serve_forever, args=[0.01], daemon=True)
-        thread.start()
+    with serving(Server(bundle)) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def first_and_last(index: Index) -> list[int]:
@@ -65,6 +61,21 @@ def test_large_files_come_in_parts_where_parts_can_be_had(
     pull(server.address, tmp_path / "here", report=lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1]
     assert_same(server.folder, tmp_path / "here")
+
+
+def test_a_server_that_stops_sending_parts_midway_harms_no_file(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "_PART", 1000)
+    sizes = []
+
+    def report(done: int, total: int) -> None:
+        sizes.append((done, total))
+        server.ranges = done == 0
+
+    pull(server.address, tmp_path / "here", report=report)
+    assert_same(server.folder, tmp_path / "here")
+    assert sizes[-1][0] == sizes[-1][1]
 
 
 @pytest.mark.parametrize("after", range(FILES + 3))

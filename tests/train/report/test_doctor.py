@@ -4,7 +4,6 @@ import fcntl
 import getpass
 import os
 import platform
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from quire.train.report import doctor as doctors
 from quire.train.report.doctor import doctor
 from tests.bundles import image_bundle, random_images
 from tests.loaders.served import Server
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -64,15 +64,13 @@ def test_it_names_no_path_user_or_host(
 
 
 def test_a_bundle_at_an_address_is_not_named(bundle: Path) -> None:
-    with Server(bundle) as server:
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    with serving(Server(bundle)) as server:
         said = "\n".join(told(f"{server.address}/"))
         assert "plain, format 2, at an address" in said and "samples/s" in said
         assert "127.0.0.1" not in said
         said = "\n".join(told(f"http://me:pw@127.0.0.1:{server.server_port}/none"))
         assert "cannot be read: manifest.json is missing" in said
         assert "127.0.0.1" not in said and "pw" not in said
-        server.shutdown()
 
 
 @pytest.mark.parametrize(("work", "what"), [(".building", "build"), (".pulling", "pull")])
