@@ -92,14 +92,13 @@ def card(
     """
     extensions = sorted(rows.offsets)
     source, split = identity.source["kind"], identity.source["split"]
-    words, made = [identity.recipe["kind"]], _OF_NOTHING
+    made = _OF_NOTHING
     if source != NO_SOURCE:
-        words += [source, split]
         made = _OF_A_NETWORK if "weights" in identity.inputs else _OF_A_SOURCE
         made = made.format(source=source, split=split)
     members = ", ".join(f"`.{e}`" for e in extensions) or "no member"
     inside = _INSIDE.format(
-        title=" · ".join(words),
+        title=" · ".join(identity.words),
         samples=sum(shard.samples for shard in shards),
         shards=len(shards),
         size=sum(shard.bytes for shard in shards) / 1e6,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from quire.artifacts.manifest import NO_SOURCE, Identity
+from quire.artifacts.manifest import Identity
 from quire.artifacts.members import IMAGES
 from quire.artifacts.shards import Rows, Shard
 
@@ -26,7 +26,7 @@ def front_matter(identity: Identity, shards: Sequence[Shard], rows: Rows) -> str
     """The text between the lines `---` at the beginning of a card."""
     samples = sum(shard.samples for shard in shards)
     entries: dict[str, Any] = {
-        "pretty_name": " ".join(_words(identity)),
+        "pretty_name": " ".join(identity.words),
         "tags": ["quire", "webdataset"] if shards else ["quire"],
         "size_categories": [size_category(samples)],
     }
@@ -65,13 +65,6 @@ def _quoted(value: Any) -> str:
         return f"\\u{number:04x}" if number < 1 << 16 else f"\\U{number:08x}"
 
     return re.sub(r"[^ -~]", told, json.dumps(value, ensure_ascii=False))
-
-
-def _words(identity: Identity) -> list[str]:
-    words = [str(identity.recipe["kind"])]
-    if identity.source["kind"] != NO_SOURCE:
-        words += [str(identity.source["kind"]), str(identity.source["split"])]
-    return words
 
 
 def size_category(samples: int) -> str:

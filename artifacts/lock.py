@@ -21,3 +21,15 @@ def held(path: Path, refusal: QuireError) -> Iterator[None]:
         except OSError as error:
             raise refusal from error
         yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock file; not where there is none."""
+    try:
+        with path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

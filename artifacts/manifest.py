@@ -56,6 +56,18 @@ class Identity:
     inputs: Mapping[str, str]  # fingerprints of further files that the recipe reads
     versions: Mapping[str, str]  # of the libraries whose output ends up in the bytes
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What names the bundle: the recipe's kind, and source and split where it has a source."""
+        kind, source = str(self.recipe["kind"]), self.source
+        if source["kind"] == NO_SOURCE:
+            return (kind,)
+        return kind, str(source["kind"]), str(source["split"])
+
+    def as_read(self) -> "Identity":
+        """The same as it comes back from a file, where tuples are lists."""
+        return Identity(**json.loads(json.dumps(asdict(self))))
+
     def difference(self, other: "Identity") -> str | None:
         """The first field in which two identities differ, with both values; None when none does.
 

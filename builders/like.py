@@ -4,19 +4,21 @@ Every shard that is made here is held against the digest in the manifest, so wha
 bundle, or it is said where it is not.
 """
 
+import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import BuildError
-from quire.artifacts.manifest import CARD, INDEX, MANIFEST, Manifest
+from quire.artifacts.manifest import CARD, INDEX, Manifest
 from quire.artifacts.shards import Shard
 from quire.builders.derivation import Derivation, derivation
-from quire.builders.engine import folder as building
+from quire.builders.engine.folder import Finished
+from quire.builders.engine.place import Place, build_place
 from quire.builders.engine.plan import ShardTask
 from quire.builders.engine.recipe import Part, Recipe
 from quire.builders.engine.run import Report, derive, make_all
@@ -37,7 +39,7 @@ class Likeness:
 
 def build_like(
     manifest: Manifest,
-    folder: Path,
+    folder: str | os.PathLike[str],
     source: str | None,
     *,
     outside: Mapping[str, Any],
@@ -49,7 +51,7 @@ def build_like(
 
     Args:
         manifest: all that is known of it.
-        folder: where.
+        folder: where; or an address, see `quire.builders.engine.run.build`.
         source: the raw dataset as KIND:PATH; None where the recipe reads none.
         outside: paths of further files that the recipe reads, by field.
         workers: local processes; 0 builds in this process.
@@ -60,27 +62,26 @@ def build_like(
         BuildError: the source is another, the folder belongs to another build, or a shard or table
             comes out otherwise: then there is no bundle.
     """
-    folder = folder.absolute()
+    place = build_place(folder)
     derived = derivation(manifest, source, outside)
-    with building.claim(folder, manifest.identity):
-        if (folder / MANIFEST).exists():
-            made = Manifest.from_json((folder / MANIFEST).read_text("utf-8"))
-            _check(derived, made)
-        else:
-            there = building.finished_shards(folder)
+    with place.claim(manifest.identity):
+        made = place.manifest()
+        if made is None:
+            there = place.finished()
             missing = [task for task in derived.tasks if task.name not in there]
-            known = {shard.name: shard for shard in manifest.shards}
-            make = partial(_make, derived.recipe, derived.source, folder, known, derived.why())
+            shards = _known(manifest)
+            make = partial(_make, derived.recipe, derived.source, shards, place, derived.why())
             make_all(make, derived.tasks, missing, workers, scheduler, report)
-            made = building.bind(
-                folder,
+            made = place.bind(
                 manifest.identity,
                 [task.name for task in derived.tasks],
                 derived.recipe.tables(),
                 skip_bad=True,  # what is left out, too, has to be what the manifest says
                 check=partial(_check, derived),
             )
-        building.clear(folder)
+        else:
+            _check(derived, made)
+        place.clear()
     return Likeness(made, tuple(sorted(_differing(manifest, made))))
 
 
@@ -114,63 +115,67 @@ def shards_like(
     """
     derived = derivation(manifest, source, outside)
     tasks = [task for task in derived.tasks if task.name in names]
-    known = {shard.name: shard for shard in manifest.shards}
-    make = partial(_make_if_alike, derived.recipe, derived.source, folder, known, partials)
+    shards = _known(manifest)
+    make = partial(_make_if_alike, derived.recipe, derived.source, shards, folder, partials)
     make_all(make, tasks, tasks, workers, scheduler, report)
+
+
+def _known(manifest: Manifest) -> Mapping[str, Shard]:
+    return {shard.name: shard for shard in manifest.shards}
 
 
 def _make(
     recipe: Recipe[Any],
     source: Source,
-    folder: Path,
     known: Mapping[str, Shard],
+    place: Place,
     why: str,
     task: ShardTask,
 ) -> None:
     """Make one shard of a build, wherever this runs."""
     try:
-        finished, part = _made(recipe, source, folder, known, building.partials(folder), task)
+        with place.shard(task.name) as file:
+            finished, part = _derived(recipe, source, known, file, task)
     except _Otherwise:
-        raise BuildError(
-            f"{task.name} comes out otherwise than the manifest has it; {why}"
-        ) from None
-    building.record(folder, finished, part)
+        raise BuildError(_OTHERWISE.format(name=task.name, why=why)) from None
+    place.record(finished, part)
 
 
 def _make_if_alike(
     recipe: Recipe[Any],
     source: Source,
-    folder: Path,
     known: Mapping[str, Shard],
+    folder: Path,
     partials: Path,
     task: ShardTask,
 ) -> None:
     """Make one shard, wherever this runs, if it comes out as it should."""
-    with suppress(_Otherwise):
-        _made(recipe, source, folder, known, partials, task)
+    with suppress(_Otherwise), whole_file(folder / task.name, partials=partials) as file:
+        _derived(recipe, source, known, file, task)
 
 
 class _Otherwise(Exception):
     """A shard comes out otherwise than it should."""
 
 
-def _made(
+def _derived(
     recipe: Recipe[Any],
     source: Source,
-    folder: Path,
     known: Mapping[str, Shard],
-    partials: Path,
+    file: IO[bytes],
     task: ShardTask,
-) -> tuple[building.Finished, Part]:
-    """Make one shard, and give what is known of it; nothing is left of one that is otherwise.
+) -> tuple[Finished, Part]:
+    """Write one shard to a file, and give what is known of it.
 
     One without samples is no file of the bundle.
+
+    Raises:
+        _Otherwise: it is not the manifest's.
     """
-    with whole_file(folder / task.name, partials=partials) as file:
-        finished, part = derive(recipe, source, task, file, skip_bad=True)
-        expected = known.get(task.name)
-        if finished.shard != expected and (expected is not None or finished.shard.samples):
-            raise _Otherwise
+    finished, part = derive(recipe, source, task, file, skip_bad=True)
+    expected = known.get(task.name)
+    if finished.shard != expected and (expected is not None or finished.shard.samples):
+        raise _Otherwise
     return finished, part
 
 
@@ -182,9 +187,7 @@ def _check(derived: Derivation, made: Manifest) -> None:
     """
     theirs = derived.manifest
     if wrong := _differing(theirs, made) - _FREE:
-        raise BuildError(
-            f"{min(wrong)} comes out otherwise than the manifest has it; {derived.why()}"
-        )
+        raise BuildError(_OTHERWISE.format(name=min(wrong), why=derived.why()))
     if made.left_out != theirs.left_out:
         raise BuildError(f"other samples are left out than in the manifest; {derived.why()}")
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from quire.artifacts.bundle import Bundle
 from quire.artifacts.errors import BundleError
-from quire.artifacts.export.samples import image_extension, samples, texts
+from quire.artifacts.export.samples import image_extension, rows_of, samples, texts
 
 
 def write(bundle: Bundle, out: Path) -> None:
@@ -35,8 +35,8 @@ def write(bundle: Bundle, out: Path) -> None:
     image = image_extension(bundle)
     arrays: dict[str, NDArray[np.uint8]] = {}
     done = dict.fromkeys(names, 0)
-    for shard in range(len(bundle.manifest.shards)):
-        for row, key, files in samples(bundle, shard):
+    for shard, own_rows in rows_of(bundle):
+        for row, key, files in samples(bundle, shard, own_rows):
             pixels = np.asarray(Image.open(BytesIO(files[image])))
             name = names[of_row[row]]
             if name not in arrays:

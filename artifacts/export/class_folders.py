@@ -8,6 +8,7 @@ from quire.artifacts.export.samples import (
     extensions,
     folder_name,
     image_extension,
+    rows_of,
     samples,
     texts,
 )
@@ -24,8 +25,8 @@ def write(bundle: Bundle, out: Path) -> None:
     labels, names = rows.columns.get("label"), class_names(bundle)
     cells = [texts(bundle, name) for name in ("corruption", "severity")]
     made: set[Path] = set()
-    for shard in range(len(bundle.manifest.shards)):
-        for row, key, files in samples(bundle, shard):
+    for shard, own_rows in rows_of(bundle):
+        for row, key, files in samples(bundle, shard, own_rows):
             above = [folder_name(values[row]) for values in cells if values is not None]
             if labels is None:
                 parts = {image: "images", **{e: e.rpartition(".")[0] or e for e in others}}

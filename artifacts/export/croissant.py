@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from quire.artifacts.bundle import Bundle
 from quire.artifacts.digest import sha256
 from quire.artifacts.export.samples import class_names, extensions, folder_of, link, link_shards
@@ -104,12 +102,9 @@ def _about(bundle: Bundle) -> dict[str, Any]:
     """Name and provenance: recipe, digest of the source, versions, digest of the manifest."""
     identity = bundle.manifest.identity
     source = identity.source
-    words = [str(identity.recipe["kind"])]
-    if source["kind"] != NO_SOURCE:
-        words += [str(source["kind"]), str(source["split"])]
     about: dict[str, Any] = {
-        "name": "-".join(words),
-        "description": f"A bundle of Quire: {', '.join(words)}.",
+        "name": "-".join(identity.words),
+        "description": f"A bundle of Quire: {', '.join(identity.words)}.",
         "identifier": f"sha256:{bundle.manifest.sha256}",
         "version": f"{bundle.manifest.format}.0.0",
         "prov:wasGeneratedBy": {
@@ -191,7 +186,7 @@ def _records(bundle: Bundle, extension: str, first: bool, columns: Sequence[str]
     ]
     for column in columns:
         values = bundle.index.rows.columns[column]
-        fields.append(_field(own, column, _TYPES[np.dtype(values.dtype).kind], _column(column)))
+        fields.append(_field(own, column, _TYPES[values.dtype.kind], _column(column)))
     return {
         "@type": "cr:RecordSet",
         "@id": own,

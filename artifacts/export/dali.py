@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from quire.artifacts.bundle import Bundle
-from quire.artifacts.export.samples import extensions, link_shards
+from quire.artifacts.export.samples import extensions, link_shards, rows_of
 
 _VERSION = "v1.2"
 
@@ -18,9 +16,9 @@ def write(bundle: Bundle, out: Path) -> None:
     rows = bundle.index.rows
     own = sorted(extensions(bundle), key=lambda e: int(rows.offsets[e][0]))  # as the members lie
     link_shards(bundle, out)
-    for number, shard in enumerate(bundle.manifest.shards):
+    for shard, own_rows in rows_of(bundle):
         lines = [f"{_VERSION} {shard.samples}\n"]
-        for row in np.flatnonzero(bundle.index.shard == number).tolist():
+        for row in own_rows:
             key = rows.keys[row].decode()
             places = ((e, rows.offsets[e][row], rows.lengths[e][row]) for e in own)
             lines.append(" ".join(f"{e} {at} {size} {key}.{e}" for e, at, size in places) + "\n")

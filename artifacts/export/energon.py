@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from quire.artifacts.bundle import Bundle
-from quire.artifacts.export.samples import extensions, link_shards
+from quire.artifacts.export.samples import extensions, link_shards, rows_of
 from quire.artifacts.members import IMAGES
 from quire.artifacts.shards import TRAILER, sample_starts
 
-_PARTS = {"train": "train", "val": "val", "test": "test"}
+_PARTS = ("train", "val", "test")
 
 
 def write(bundle: Bundle, out: Path) -> None:
@@ -23,17 +23,17 @@ def write(bundle: Bundle, out: Path) -> None:
     """
     about = _about(extensions(bundle))
     link_shards(bundle, out)
-    for number, shard in enumerate(bundle.manifest.shards):
-        rows = np.flatnonzero(bundle.index.shard == number)
-        starts = sample_starts(bundle.index.rows, rows)
+    for shard, own_rows in rows_of(bundle):
+        starts = sample_starts(bundle.index.rows, np.array(own_rows))
         end = shard.bytes - len(TRAILER)
         offsets = np.append(starts, end).astype("<u8")
         (out / shard.name).with_suffix(".tar.idx").write_bytes(offsets.tobytes())
     meta = out / ".nv-meta"
     meta.mkdir()
     counts = {shard.name: shard.samples for shard in bundle.manifest.shards}
-    split = _PARTS.get(str(bundle.manifest.identity.recipe.get("split")), "train")
-    parts = {part: [*counts] if part == split else [] for part in _PARTS}
+    split = bundle.manifest.identity.recipe.get("split")
+    own = split if split in _PARTS else "train"
+    parts = {part: [*counts] if part == own else [] for part in _PARTS}
     _write(meta / ".info.yaml", {"shard_counts": counts})
     _write(meta / "split.yaml", {"split_parts": parts, "exclude": []})
     _write(meta / "dataset.yaml", about)

@@ -6,7 +6,7 @@ from typing import Any
 
 from quire.artifacts.bundle import Bundle
 from quire.artifacts.errors import BundleError
-from quire.artifacts.export.samples import class_names, extensions, samples
+from quire.artifacts.export.samples import class_names, extensions, rows_of, samples
 from quire.artifacts.members import IMAGES
 
 _GROUP = 1000  # rows that are written at a time
@@ -42,10 +42,10 @@ def write(bundle: Bundle, out: Path) -> None:
     schema = pyarrow.schema({"key": pyarrow.string(), **kinds})
     told = {"info": {"features": _features(bundle, schema, pictures)}}
     schema = schema.with_metadata({"huggingface": json.dumps(told)})
-    for number, shard in enumerate(bundle.manifest.shards):
+    for shard, own_rows in rows_of(bundle):
         with parquet.ParquetWriter((out / shard.name).with_suffix(".parquet"), schema) as writer:
             lines: list[dict[str, Any]] = []
-            for row, key, own in samples(bundle, number):
+            for row, key, own in samples(bundle, shard, own_rows):
                 line: dict[str, Any] = {"key": key}
                 for name, extension in files.items():
                     data = bytes(own[extension])
@@ -72,8 +72,7 @@ def _features(bundle: Bundle, schema: Any, pictures: list[str]) -> dict[str, Any
     """What `datasets` knows of the columns by the schema's own metadata."""
     features: dict[str, Any] = {}
     for field in schema:
-        kind = {"bool": "bool"}.get(str(field.type), str(field.type))
-        features[field.name] = {"dtype": kind, "_type": "Value"}
+        features[field.name] = {"dtype": str(field.type), "_type": "Value"}
     for name in pictures:
         features[name] = {"_type": "Image"}
     names = class_names(bundle)

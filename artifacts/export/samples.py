@@ -11,6 +11,7 @@ import numpy as np
 from quire.artifacts.bundle import Bundle
 from quire.artifacts.errors import BundleError
 from quire.artifacts.members import IMAGES
+from quire.artifacts.shards import Shard
 
 
 def link(path: Path, to: Path) -> None:
@@ -62,23 +63,32 @@ def image_extension(bundle: Bundle) -> str:
     raise BundleError(f"{bundle} has no images")
 
 
-def samples(bundle: Bundle, shard: int) -> Iterator[tuple[int, str, Mapping[str, memoryview]]]:
+def rows_of(bundle: Bundle) -> Iterator[tuple[Shard, range]]:
+    """Each shard, and the rows of the index that are its samples."""
+    first = 0
+    for shard in bundle.manifest.shards:
+        yield shard, range(first, first + shard.samples)
+        first += shard.samples
+
+
+def samples(
+    bundle: Bundle, shard: Shard, rows: range
+) -> Iterator[tuple[int, str, Mapping[str, memoryview]]]:
     """The samples of one shard: row in the index, key, and files by extension.
 
     Raises:
         BundleError: a file is not where the index says.
     """
-    rows = bundle.index.rows
-    name = bundle.manifest.shards[shard].name
-    tar = np.memmap(folder_of(bundle) / name, np.uint8, mode="r").data
-    for row in np.flatnonzero(bundle.index.shard == shard).tolist():
+    index = bundle.index.rows
+    tar = np.memmap(folder_of(bundle) / shard.name, np.uint8, mode="r").data
+    for row in rows:
         files = {}
-        for extension in rows.offsets:
-            start, length = int(rows.offsets[extension][row]), int(rows.lengths[extension][row])
+        for extension in index.offsets:
+            start, length = int(index.offsets[extension][row]), int(index.lengths[extension][row])
             files[extension] = tar[start : start + length]
             if len(files[extension]) != length:
-                raise BundleError(f"{name} ends before its sample {row}")
-        yield row, rows.keys[row].decode(), files
+                raise BundleError(f"{shard.name} ends before its sample {row}")
+        yield row, index.keys[row].decode(), files
 
 
 def texts(bundle: Bundle, column: str) -> Sequence[str] | None:

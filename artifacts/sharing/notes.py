@@ -37,7 +37,7 @@ class Notes:
         for name in sorted(self._names() - {_name(own)}):
             try:
                 there = json.loads(self.target.read(f"{self.folder}/{name}"))
-                difference = as_read(identity).difference(Identity(**there))
+                difference = identity.as_read().difference(Identity(**there))
             except (MissingFile, ValueError, TypeError):
                 difference = None
             return difference or "its bytes are others"
@@ -59,11 +59,6 @@ class Notes:
 
     def _names(self) -> set[str]:
         return {name for name in self.target.sizes(self.folder) if name.endswith(_SUFFIX)}
-
-
-def as_read(identity: Identity) -> Identity:
-    """An identity as it comes back from a file: tuples are lists."""
-    return Identity(**json.loads(json.dumps(asdict(identity))))
 
 
 def _name(own: str) -> str:

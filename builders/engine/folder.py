@@ -54,6 +54,14 @@ class Finished:
     left_out: tuple[LeftOut, ...]
 
 
+Check = Callable[[Manifest], None]
+"""Raises a BuildError where a manifest is not what it should be."""
+
+
+def accept(manifest: Manifest) -> None:
+    """Whatever the manifest is, it is right."""
+
+
 @contextmanager
 def claim(folder: Path, identity: Identity) -> Iterator[None]:
     """Take a folder for one build: a new or empty one, or one in which the same build was stopped.
@@ -90,7 +98,7 @@ def check(folder: Path, identity: Identity) -> None:
                 f"{folder} is not empty and holds no build of ours: name another folder"
             )
         return
-    if difference := Identity(**json.loads(_text(identity))).difference(there):
+    if difference := identity.as_read().difference(there):
         raise BuildError(f"{folder} belongs to another build; {difference}")
 
 
@@ -170,7 +178,7 @@ def bind(
     writers: Mapping[str, WriteTable] | None = None,
     *,
     skip_bad: bool,
-    check: Callable[[Manifest], None] = lambda manifest: None,
+    check: Check = accept,
 ) -> Manifest:
     """Turn a folder in which every shard is finished into a bundle, tables included.
 

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Protocol
 
-from quire.artifacts.address import Address, place_of
+from quire.artifacts.address import Address, MissingFile, place_of
 from quire.artifacts.bundle import read_manifest
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import BuildError
 from quire.artifacts.manifest import MANIFEST, SUMS, Identity, Manifest
-from quire.artifacts.sharing.notes import Notes, as_read
+from quire.artifacts.sharing.notes import Notes
 from quire.artifacts.sharing.target import WORK as UNFINISHED
 from quire.artifacts.sharing.target import Target
 from quire.builders.engine import folder as building
@@ -61,8 +61,12 @@ class Place(Protocol):
         writers: Mapping[str, WriteTable],
         *,
         skip_bad: bool,
+        check: building.Check = building.accept,
     ) -> Manifest:
-        """Turn a place in which every shard is finished into a bundle; the manifest is last."""
+        """Turn a place in which every shard is finished into a bundle; the manifest is last.
+
+        `check` may refuse the manifest, and then there is no bundle.
+        """
 
     def clear(self) -> None:
         """Remove the working files of a build whose manifest is written."""
@@ -75,10 +79,12 @@ def build_place(place: str | os.PathLike[str] | Address) -> Place:
         BundleError: nothing can be written at the address.
     """
     where = place_of(place)
-    return There(where) if isinstance(where, Address) else Here(where.absolute())
+    if isinstance(where, Address):
+        return AddressPlace(where)
+    return FolderPlace(where.absolute())
 
 
-class Here:
+class FolderPlace:
     """A folder, which every worker sees under the same name."""
 
     def __init__(self, folder: Path) -> None:
@@ -116,16 +122,17 @@ class Here:
         writers: Mapping[str, WriteTable],
         *,
         skip_bad: bool,
+        check: building.Check = building.accept,
     ) -> Manifest:
         """See `Place`."""
-        return building.bind(self.folder, identity, names, writers, skip_bad=skip_bad)
+        return building.bind(self.folder, identity, names, writers, skip_bad=skip_bad, check=check)
 
     def clear(self) -> None:
         """See `Place`."""
         building.clear(self.folder)
 
 
-class There:
+class AddressPlace:
     """An address: workers write each shard to scratch and upload it, and then its record.
 
     Nothing locks an address. Two builds of one bundle at once upload the same bytes; of two others
@@ -138,25 +145,25 @@ class There:
         self.target = Target(address)
         self._notes = Notes(self.target, _WORK)
 
-    def __reduce__(self) -> tuple[type["There"], tuple[Address]]:
+    def __reduce__(self) -> tuple[type["AddressPlace"], tuple[Address]]:
         """What travels to a worker: no connection."""
-        return There, (Address(self.address.text),)
+        return AddressPlace, (Address(self.address.text),)
 
     def check(self, identity: Identity) -> None:
         """See `Place`."""
-        sizes = self.target.sizes()
-        if MANIFEST in sizes:
-            there = read_manifest(self.address).identity
-            if difference := as_read(identity).difference(there):
-                raise BuildError(f"{self.address} belongs to another build; {difference}")
-            return
-        if difference := self._notes.difference(_own(identity), identity):
+        if (manifest := self.manifest()) is not None:
+            difference = identity.as_read().difference(manifest.identity)
+        else:
+            difference = self._notes.difference(_own(identity), identity)
+        if difference:
             raise BuildError(f"{self.address} belongs to another build; {difference}")
-        foreign = {name for name in sizes if not name.startswith(".")}
-        if foreign and not self._notes.any():
-            raise BuildError(
-                f"{self.address} holds {min(foreign)!r}, and no build of ours: name another address"
-            )
+        if manifest is None and not self._notes.any():
+            foreign = {name for name in self.target.sizes() if not name.startswith(".")}
+            if foreign:
+                raise BuildError(
+                    f"{self.address} holds {min(foreign)!r}, and no build of ours:"
+                    " name another address"
+                )
 
     @contextmanager
     def claim(self, identity: Identity) -> Iterator[None]:
@@ -168,9 +175,10 @@ class There:
 
     def manifest(self) -> Manifest | None:
         """See `Place`."""
-        if MANIFEST not in self.target.sizes():
+        try:
+            return read_manifest(self.address)
+        except MissingFile:
             return None
-        return read_manifest(self.address)
 
     def finished(self) -> set[str]:
         """See `Place`; a record is written after its shard."""
@@ -198,6 +206,7 @@ class There:
         writers: Mapping[str, WriteTable],
         *,
         skip_bad: bool,
+        check: building.Check = building.accept,
     ) -> Manifest:
         """See `Place`: index and tables are made here, from the records."""
         with tempfile.TemporaryDirectory(prefix="quire-") as scratch:
@@ -209,7 +218,9 @@ class There:
             ):
                 for record in pool.map(self._record_of, names):
                     records.write(record)
-            manifest = building.bind(folder, identity, names, writers, skip_bad=skip_bad)
+            manifest = building.bind(
+                folder, identity, names, writers, skip_bad=skip_bad, check=check
+            )
             files = (*manifest.tables, manifest.card)
             self.target.put([folder / file.name for file in files], lambda size: None)
             self.target.check_arrived(manifest.files.values())

@@ -63,6 +63,16 @@ def test_the_bundle_comes_out_the_same(
     assert build_like(manifest, tmp_path / "b", "digits:", outside=NOTHING) == made
 
 
+def test_it_is_built_at_an_address_too(built: Path, manifest: Manifest, tmp_path: Path) -> None:
+    there = f"file://{tmp_path}/there"
+    assert build_like(manifest, there, "digits:", outside=NOTHING).manifest == manifest
+    assert_same(built, tmp_path / "there")
+    with pytest.raises(BuildError, match="comes out otherwise"):
+        name = manifest.shards[2].name
+        build_like(otherwise(manifest, name), f"{there}2", "digits:", outside=NOTHING)
+    assert not (tmp_path / "there2" / MANIFEST).exists()
+
+
 @pytest.mark.parametrize(
     ("recipe", "source", "reads"),
     [

@@ -20,10 +20,10 @@ from quire.builders.like import build_like
 from quire.builders.recipes.catalogue import RECIPES
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.source import NOTHING
+from quire.train.commands.bar import Bar
 from quire.train.commands.outside import Making
 
 _LIKE = "like"
-Bar = Callable[[str], Any]  # of progress, by unit; without the torch of train.engine.options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def _build(bar: Bar, spec: str | None, building: Building, recipe: Any) -> int:
     return 0
 
 
-def _tell(out: str | Path, manifest: Manifest) -> None:
+def _tell(out: str, manifest: Manifest) -> None:
     """Print what was built."""
     size = sum(shard.bytes for shard in manifest.shards) / 1e6
     shards = f"{len(manifest.shards):,} shards, {size:.1f} MB"
@@ -108,34 +108,35 @@ def _tell(out: str | Path, manifest: Manifest) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class After(Making):
+class LikeOptions(Making):
     """What is built after a manifest, where, and by whom."""
 
     like: str
     """The manifest.json, or the folder or address of a bundle that has it."""
-    out: Path
-    """The bundle's folder. One in which the same build was stopped is taken up again."""
+    out: str
+    """The bundle's folder, or an address to build at. A place in which the same build was stopped
+    is taken up again."""
     source: str | None = None
     """Your own copy of the source as KIND:PATH, where the recipe reads one."""
 
 
 def _like_command(bar: Bar) -> Callable[..., int]:
-    def command(after: tyro.conf.OmitArgPrefixes[After]) -> int:
+    def command(options: tyro.conf.OmitArgPrefixes[LikeOptions]) -> int:
         """Build what a manifest describes from your own copy of its source.
 
         Each shard is held against the digest in the manifest, so what comes out is that bundle.
         """
         with bar("shards") as report:
             made = build_like(
-                manifest_at(after.like),
-                after.out,
-                after.source,
-                outside=after.given,
-                workers=after.processes,
-                scheduler=after.scheduler,
+                manifest_at(options.like),
+                options.out,
+                options.source,
+                outside=options.given,
+                workers=options.processes,
+                scheduler=options.scheduler,
                 report=report,
             )
-        _tell(after.out, made.manifest)
+        _tell(options.out, made.manifest)
         if made.differing:
             print(f"the same samples; another version of Quire wrote {listed(made.differing)}")
         return 0
@@ -162,5 +163,5 @@ def build_arguments(arguments: Sequence[str]) -> list[str]:
     ['like', '--like', 'manifest.json', '--out', 'b']
     """
     words = [word.partition("=")[0] for word in arguments]
-    named = any(word in RECIPES or word == _LIKE for word in words[:1])
+    named = bool(words) and words[0] in {*RECIPES, _LIKE}
     return [_LIKE, *arguments] if "--like" in words and not named else [*arguments]

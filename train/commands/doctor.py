@@ -1,13 +1,11 @@
 """`quire doctor`: this machine, a bundle, how fast one reads the other, and what to do."""
 
 from collections.abc import Callable
-from typing import Any
 
 from tyro.conf import Positional
 
+from quire.train.commands.bar import Bar
 from quire.train.report.doctor import doctor
-
-Bar = Callable[[str], Any]  # of progress, which is not shown: lines come as they are found
 
 
 def doctor_command(bar: Bar) -> Callable[..., int]:

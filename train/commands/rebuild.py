@@ -1,14 +1,12 @@
 """`quire rebuild`: an audit of a bundle without a full build."""
 
 from collections.abc import Callable
-from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional
 
 from quire.builders.rebuild import rebuild
+from quire.train.commands.bar import Bar
 from quire.train.commands.outside import Outside
-
-Bar = Callable[[str], Any]  # of progress, by unit; without the torch of train.engine.options
 
 
 def rebuild_command(bar: Bar) -> Callable[..., int]:

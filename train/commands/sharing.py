@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
@@ -16,9 +16,8 @@ from quire.artifacts.manifest import Manifest
 from quire.artifacts.sharing.pull import Derive, pull
 from quire.artifacts.sharing.push import push
 from quire.artifacts.signatures import sign
+from quire.train.commands.bar import Bar
 from quire.train.commands.outside import Making
-
-Bar = Callable[[str], Any]  # of progress, by unit; without the torch of train.engine.options
 
 
 def push_command(bar: Bar) -> Callable[..., int]:

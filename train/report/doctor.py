@@ -3,7 +3,6 @@
 The text is made to be pasted into a report of a problem: it names no user, host, or path.
 """
 
-import fcntl
 import importlib.metadata
 import os
 import platform
@@ -18,8 +17,9 @@ import torch
 from quire.artifacts.address import Address, place_of
 from quire.artifacts.bundle import Bundle, open_bundle
 from quire.artifacts.errors import BundleError
+from quire.artifacts.lock import is_held
 from quire.artifacts.manifest import MANIFEST
-from quire.artifacts.members import IMAGES
+from quire.artifacts.members import IMAGES, RAW_IMAGE
 from quire.artifacts.processors import memory, processors
 from quire.loaders.decode import decode
 from quire.loaders.stream import stream
@@ -35,7 +35,7 @@ _STOPPED = {  # folders of what was begun in a bundle's own
     ".building": "a build was stopped here; the same command again goes on with it",
     ".pulling": "a pull was stopped here; the same command again goes on with it",
 }
-_RAW = ("ppm", "pgm")
+_COMPRESSED = {*IMAGES} - {*RAW_IMAGE.values()}
 _BATCH = 256
 _DECODED = 256  # samples
 _READ = 1 << 27  # bytes
@@ -113,22 +113,10 @@ def _folder(folder: Path, advice: list[str]) -> Iterator[str]:
         advice.append("the bundle's disk is nearly full")
     for name, meaning in _STOPPED.items():
         if (folder / name).is_dir():
-            busy = _is_held(folder / name / "lock")
+            busy = is_held(folder / name / "lock")
             yield f"{name}: {'another process works here now' if busy else meaning}"
             if not busy:
                 advice.append(meaning)
-
-
-def _is_held(lock: Path) -> bool:
-    """Whether a process has this lock."""
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
 
 
 def _about(bundle: Bundle, advice: list[str]) -> Iterator[str]:
@@ -165,7 +153,7 @@ def _speed(bundle: Bundle, seconds: float, advice: list[str]) -> Iterator[str]:
         return
     rate, first_batch = _streaming(bundle, seconds)
     yield f"streamed, shuffled: {rate:,.0f} samples/s; the first batch after {first_batch:.2f} s"
-    compressed = [e for e in extensions if e.rpartition(".")[2] in IMAGES and not e.endswith(_RAW)]
+    compressed = [e for e in extensions if e.rpartition(".")[2] in _COMPRESSED]
     if not compressed:
         yield "its images are raw: nothing is decoded"
         return

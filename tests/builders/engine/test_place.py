@@ -22,7 +22,7 @@ from quire.artifacts.sharing.push import push
 from quire.artifacts.sharing.target import Target
 from quire.artifacts.verify import verify
 from quire.builders.engine import place as places
-from quire.builders.engine.place import There
+from quire.builders.engine.place import AddressPlace
 from quire.builders.engine.run import build, plan
 from quire.builders.recipes.cooccurrence import Cooccurrence
 from quire.builders.recipes.corrupted import Corrupted
@@ -193,5 +193,5 @@ def test_samples_that_cannot_be_read_are_left_out_there_too(tmp_path: Path, ther
 
 
 def test_a_place_travels_without_its_connection(there: str) -> None:
-    copy = pickle.loads(pickle.dumps(There(Address(there))))
-    assert isinstance(copy, places.There) and copy.address.text == there
+    copy = pickle.loads(pickle.dumps(AddressPlace(Address(there))))
+    assert isinstance(copy, places.AddressPlace) and copy.address.text == there
