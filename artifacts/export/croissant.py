@@ -2,6 +2,8 @@
 
 `mlcroissant` reads the samples by it. It joins one set of files with one table, and takes but one
 set of files out of an archive: hence `samples.csv`, and an entry for each shard and kind of file.
+What it unpacked it keeps by the archive's relative path, whatever dataset that is of: hence shards
+lie in a folder whose name no other bundle has.
 """
 
 import csv
@@ -58,7 +60,9 @@ def write(bundle: Bundle, out: Path) -> None:
     `mlcroissant.Dataset("croissant.json").records("samples")` gives the first file of each sample
     and its columns; further files, such as masks, have record sets of their own.
     """
-    link_shards(bundle, out)
+    shards = bundle.manifest.sha256[:16]
+    (out / shards).mkdir()
+    link_shards(bundle, out / shards)
     for file in (*bundle.manifest.tables, bundle.manifest.card):
         link(folder_of(bundle) / file.name, out / file.name)
     link(folder_of(bundle) / MANIFEST, out / MANIFEST)
@@ -66,8 +70,8 @@ def write(bundle: Bundle, out: Path) -> None:
     files = [e for e in extensions(bundle) if e != "cls" or "label" not in columns]
     _write_table(bundle, out / _TABLE, files, columns)
     size = (out / _TABLE).stat().st_size
-    table = _file(_TABLE, File(_TABLE, size, sha256(out / _TABLE)), "text/csv")
-    index = _file(INDEX, bundle.manifest.files[INDEX], "application/x-hdf5")
+    table = _file(_TABLE, _TABLE, File(_TABLE, size, sha256(out / _TABLE)), "text/csv")
+    index = _file(INDEX, INDEX, bundle.manifest.files[INDEX], "application/x-hdf5")
     record = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -75,7 +79,7 @@ def write(bundle: Bundle, out: Path) -> None:
         **_about(bundle),
         "distribution": [
             *(table, index),
-            *(part for e in files for part in _members(e, e == files[0], bundle.manifest.shards)),
+            *(part for e in files for part in _members(bundle, e, e == files[0], shards)),
         ],
         "recordSet": [
             *_classes(bundle),
@@ -123,22 +127,28 @@ def _about(bundle: Bundle) -> dict[str, Any]:
     return about
 
 
-def _file(identifier: str, file: Shard | File, kind: str) -> dict[str, Any]:
+def _file(identifier: str, place: str, file: Shard | File, kind: str) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
         "@id": identifier,
         "name": identifier,
-        "contentUrl": file.name,
+        "contentUrl": place,
         "contentSize": f"{file.bytes} B",
         "encodingFormat": kind,
         "sha256": file.sha256,
     }
 
 
-def _members(extension: str, first: bool, shards: Sequence[Shard]) -> list[dict[str, Any]]:
-    """The shards, and all files of one extension in them."""
-    named = [shard.name if first else f"{shard.name}-for-{extension}" for shard in shards]
-    files = [_file(n, shard, "application/x-tar") for n, shard in zip(named, shards, strict=True)]
+def _members(bundle: Bundle, extension: str, first: bool, folder: str) -> list[dict[str, Any]]:
+    """The shards, which are in `folder`, and all files of one extension in them."""
+    named = {
+        shard.name if first else f"{shard.name}-for-{extension}": shard
+        for shard in bundle.manifest.shards
+    }
+    files = [
+        _file(name, f"{folder}/{shard.name}", shard, "application/x-tar")
+        for name, shard in named.items()
+    ]
     members = {
         "@type": "cr:FileSet",
         "@id": f"{extension}-files",

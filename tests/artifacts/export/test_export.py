@@ -93,9 +93,34 @@ def test_bagit_validates(corrupted: Bundle, tmp_path: Path) -> None:
         bag.validate()
 
 
+@pytest.fixture
+def mlcroissant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The library, which keeps what it unpacks in a temporary folder."""
+    library = pytest.importorskip("mlcroissant")
+    extract = "mlcroissant._src.operation_graph.operations.extract.EXTRACT_PATH"
+    monkeypatch.setattr(extract, library._src.core.constants.epath.Path(tmp_path / "unpacked"))
+    return library
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_croissant_loads(corrupted: Bundle, scenes: Bundle, tmp_path: Path) -> None:
-    mlcroissant = pytest.importorskip("mlcroissant")
+def test_croissant_keeps_bundles_with_the_same_names_apart(
+    tmp_path: Path, mlcroissant: Any
+) -> None:
+    for seed in (0, 1):
+        images, labels = random_images(6, (5, 4, 3), seed=seed)
+        image_bundle(tmp_path / f"b{seed}", images, labels, samples_per_shard=6)
+        export(tmp_path / f"b{seed}", "croissant", tmp_path / f"c{seed}")
+        loaded = mlcroissant.Dataset(tmp_path / f"c{seed}/croissant.json")
+        found = [record["samples/ppm"] for record in loaded.records("samples")]
+        assert sorted(np.asarray(image).tobytes() for image in found) == sorted(
+            image.tobytes() for image in images
+        )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_croissant_loads(
+    corrupted: Bundle, scenes: Bundle, tmp_path: Path, mlcroissant: Any
+) -> None:
     out = exported(corrupted, "croissant", tmp_path / "classes")
     loaded = mlcroissant.Dataset(out / "croissant.json")
     assert not loaded.metadata.ctx.issues.errors
