@@ -63,6 +63,8 @@ class Address:
         """All of a file, as the manifest has it; where that is not known, of at most so many bytes.
 
         Raises:
+            MissingFile: it is not there.
+            LargeFile: it is larger.
             BundleError: it cannot be had, several times in a row, or its size or digest is another.
         """
         most = most if expected is None else expected.bytes
@@ -71,8 +73,9 @@ class Address:
             try:
                 body = self._http.read(name, most) if self._http else self._whole(name, most)
             except TooLarge as error:
-                told = "" if expected is None else f"; the manifest says {most}"
-                raise OtherBytes(f"{error}{told}") from None
+                if expected is None:
+                    raise LargeFile(f"{self.shown}/{name} {error}") from None
+                raise OtherBytes(f"{error}; the manifest says {most}") from None
             if expected is not None and hashlib.sha256(body).hexdigest() != expected.sha256:
                 if len(body) != expected.bytes:
                     raise OtherBytes(f"has {len(body)} bytes; the manifest says {expected.bytes}")
@@ -172,6 +175,44 @@ class Address:
 
         self.tried(name, once)
 
+    def read_start(self, name: str, length: int) -> bytes:
+        """So many bytes from the start of a file, or all of it where it is shorter.
+
+        Raises:
+            BundleError: see `read`.
+        """
+        return self.tried(name, lambda: self._by_fsspec(name, 0, length))
+
+    def entries(self, folder: str = "") -> dict[str, int | None]:
+        """What is in it, or in a folder of it: the length of each file, None for a folder.
+
+        Nothing where there is no such folder.
+
+        Raises:
+            BundleError: it cannot be listed, or is a file.
+        """
+
+        def once() -> dict[str, int | None]:
+            filesystem, path = fsspec.url_to_fs(f"{self.text}/{folder}".rstrip("/"))
+            filesystem.invalidate_cache(path)
+            place = path.strip("/")
+            try:
+                found = filesystem.ls(path, detail=True)
+            except FileNotFoundError:
+                return {}
+            except NotADirectoryError:
+                raise BundleError(f"{self.shown} is a file") from None
+            named = [(entry["name"].strip("/"), entry) for entry in found]
+            if any(name == place and entry["type"] == "file" for name, entry in named):
+                raise BundleError(f"{self.shown} is a file")
+            return {
+                name.rpartition("/")[2]: (entry["size"] or 0) if entry["type"] == "file" else None
+                for name, entry in named
+                if name != place
+            }
+
+        return self.tried(folder, once, what="listed")
+
     def _whole(self, name: str, most: int) -> bytes:
         body = self._by_fsspec(name, 0, most + 1)
         if len(body) > most:
@@ -227,6 +268,10 @@ class Address:
 
 class MissingFile(BundleError):
     """There is no such file at an address."""
+
+
+class LargeFile(BundleError):
+    """A file at an address has more bytes than were asked for at most."""
 
 
 class OtherBytes(Exception):

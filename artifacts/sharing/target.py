@@ -46,25 +46,8 @@ class Target:
         Raises:
             BundleError: the address cannot be listed.
         """
-
-        def once() -> dict[str, int]:
-            self.files.invalidate_cache()
-            place = self.place(folder)
-            try:
-                entries = self.files.ls(place, detail=True)
-            except FileNotFoundError:
-                return {}
-            except NotADirectoryError:
-                raise BundleError(f"{self.address} is a file") from None
-            if any(_plain(entry["name"]) == _plain(place) for entry in entries):
-                raise BundleError(f"{self.address} is a file")
-            return {
-                entry["name"].rstrip("/").rpartition("/")[2]: entry["size"] or 0
-                for entry in entries
-                if entry["type"] == "file"
-            }
-
-        return self.address.tried(folder, once, what="listed")
+        entries = self.address.entries(folder)
+        return {name: size for name, size in entries.items() if size is not None}
 
     def groups(self, files: Sequence[AnyFile]) -> Sequence[Sequence[AnyFile]]:
         """Which files are best put there at once."""
@@ -168,10 +151,6 @@ class Target:
     def place(self, name: str) -> str:
         """What the file system there calls a file of ours."""
         return f"{self._path.rstrip('/')}/{name}".rstrip("/")
-
-
-def _plain(path: str) -> str:
-    return path.strip("/")
 
 
 class _Sent(Callback):  # type: ignore[misc]
