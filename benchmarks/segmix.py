@@ -110,25 +110,25 @@ def plain_files(source: Voc, one: Blend) -> Files:
     names = source.ids[one.dominant], source.ids[one.partner]
     crops = one.crop, one.partner_crop
     image, other = (
-        np.asarray(_image(source.root / "JPEGImages" / f"{name}.jpg", crop), np.float64)
+        np.asarray(_image(source.root.place(f"JPEGImages/{name}.jpg"), crop), np.float64)
         for name, crop in zip(names, crops, strict=True)
     )
     delta = one.parts / PARTS
     blend = (delta * image + (1 - delta) * other).round().astype(np.uint8)
     mask, phantom = (
-        _saved(_mask(source.root / "SegmentationClassAug" / f"{name}.png", crop), "PNG")
+        _saved(_mask(source.root.place(f"SegmentationClassAug/{name}.png"), crop), "PNG")
         for name, crop in zip(names, crops, strict=True)
     )
     image_file = _saved(Image.fromarray(blend), "JPEG", quality=_QUALITY)
     return {"jpg": image_file, "mask.png": mask, "phantom.png": phantom}
 
 
-def _image(file: Path, crop: Crop) -> Image.Image:
+def _image(file: str, crop: Crop) -> Image.Image:
     with Image.open(file) as picture:
         return _seen(picture.convert("RGB"), crop, Image.Resampling.BILINEAR, FILL)
 
 
-def _mask(file: Path, crop: Crop) -> Image.Image:
+def _mask(file: str, crop: Crop) -> Image.Image:
     with Image.open(file) as picture:
         return _seen(picture, crop, Image.Resampling.NEAREST, VOID)
 

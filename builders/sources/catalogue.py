@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
+from quire.artifacts.address import Address, is_address
 from quire.artifacts.errors import SourceError
 from quire.builders.sources.cifar import Cifar, open_cifar
 from quire.builders.sources.coco import Coco, open_coco
@@ -43,6 +44,7 @@ class SourceKind:
     splits: tuple[str, ...] | None  # None: whatever the folder has
     open: Callable[[str, str], Source]  # what follows the colon, and the split
     downloads: bool = False
+    addresses: bool = False  # whether it can lie at one, such as s3://bucket/name
     holds: str = (
         IMAGES  # with these, `open` gives an ImageSource; with SCENES, a SegmentationSource
     )
@@ -129,10 +131,18 @@ def divided(spec: str | None, kinds: Sequence[str] | None = None) -> tuple[str, 
     return name, where
 
 
+def _place(kind: str, where: str) -> Path | Address:
+    """The folder or address that is meant."""
+    return Address(where) if is_address(where) else _folder(kind, where)
+
+
 def _folder(kind: str, where: str) -> Path:
     """The folder that is meant, absolute: a worker may run in another one."""
     if not where:
         raise SourceError(f"{kind} needs a folder: {kind}:PATH")
+    if is_address(where):
+        able = ", ".join(name for name, one in SOURCES.items() if one.addresses)
+        raise SourceError(f"{kind} is read from a folder of this machine; {able} also at addresses")
     try:
         return Path(where).expanduser().absolute()
     except RuntimeError as error:  # a user's name after the ~ that nobody has
@@ -161,17 +171,17 @@ def _stl10(where: str, split: str) -> Stl10:
 
 def _class_folders(where: str, split: str) -> ClassFolders:
     path, size = path_and_size(where)
-    return open_folders(_folder("folder", path), split, size=size)
+    return open_folders(_place("folder", path), split, size=size)
 
 
 def _voc2012(where: str, split: str) -> Voc:
     path, option, sbd = where.rpartition("?sbd=")
-    folder = _folder("voc2012", path if option else where)
-    return open_voc(folder, split, sbd=_folder("voc2012", sbd) if option else None)
+    place = _place("voc2012", path if option else where)
+    return open_voc(place, split, sbd=_place("voc2012", sbd) if option else None)
 
 
 def _coco(where: str, split: str) -> Coco:
-    return open_coco(_folder("coco", where), split)
+    return open_coco(_place("coco", where), split)
 
 
 def _graphs(where: str, split: str) -> GraphFolder:
@@ -226,6 +236,7 @@ SOURCES: Mapping[str, SourceKind] = {
         " them to one size",
         None,
         _class_folders,
+        addresses=True,
     ),
     "digits": SourceKind(
         "scikit-learn's 1,797 handwritten digits, nothing to download",
@@ -250,6 +261,7 @@ SOURCES: Mapping[str, SourceKind] = {
         " PATH or voc2012:PATH?sbd=PATH",
         VOC_SPLITS,
         _voc2012,
+        addresses=True,
         holds=SCENES,
     ),
     "coco": SourceKind(
@@ -258,6 +270,7 @@ SOURCES: Mapping[str, SourceKind] = {
         " split all, annotations.json and the images where it says",
         None,
         _coco,
+        addresses=True,
         holds=SCENES,
     ),
     "shapes": SourceKind(

@@ -7,21 +7,29 @@ all of them. Instances are numbered in the order of the file. Scenes are in the 
 images' ids.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from quire.artifacts import digest
+from quire.artifacts.address import Address
 from quire.artifacts.manifest import LeftOut
 from quire.artifacts.masks import VOID
 from quire.builders.sources import layout
-from quire.builders.sources.coco_json import Instances, Marked, Picture, find_instances, load
+from quire.builders.sources.coco_json import (
+    Instances,
+    Marked,
+    Picture,
+    find_instances,
+    load,
+    loaded,
+)
 from quire.builders.sources.coco_regions import region
-from quire.builders.sources.pictures import UnfitError, decode
+from quire.builders.sources.pictures import decode
 from quire.builders.sources.scene import Annotation, Mask, Scene
 from quire.builders.sources.source import MASKS, SCENES, Image
+from quire.builders.sources.tree import Digesting, Tree, UnfitError, named_digests, tree_at
 
 _SUFFIXES = {"jpg": {".jpg", ".jpeg"}, "png": {".png"}}
 _MAGIC = {"jpg": b"\xff\xd8", "png": b"\x89PNG"}
@@ -32,8 +40,10 @@ class Coco:
     """One split of COCO, or of what has its layout."""
 
     split: str
-    file: Path  # the annotations
-    images: Path  # the folder that their file names are within
+    tree: Tree
+    file: str  # the annotations
+    sha256: str  # of these
+    images: Tree  # the folder that their file names are within
     class_names: tuple[str, ...]
     length: int
     image_extension: str | None
@@ -87,31 +97,45 @@ class Coco:
             return LeftOut(index, layout.shown(picture.file), str(unfit))
         return Scene(image, encoded, truth)
 
-    def fingerprint(self) -> str:
+    @property
+    def file_names(self) -> list[str]:
+        """The names of all images, where they are read; the annotations are known."""
+        if self.step != SCENES:
+            return []
+        return [picture.file for picture in self._instances().pictures]
+
+    def sizes(self) -> list[int | None]:
+        """How many bytes each file has; None for one that is not there."""
+        return self.images.sizes(self.file_names)
+
+    def digest(self, name: str) -> str:
+        """sha256 of an image."""
+        return self.images.digest(name)
+
+    def digesting(self, digests: dict[str, str]) -> "Coco":
+        """The same source, which notes the digest of each image that it reads."""
+        return replace(self, images=Digesting(self.images, digests))
+
+    def fingerprint(self, digests: Mapping[str, str] | None = None) -> str:
         """sha256 over the annotations and, where they are read, the names and bytes of all images.
 
         An image that cannot be read counts with its name alone.
         """
-        with layout.reading(self.file):
-            digests = [(self.file.name, digest.sha256(self.file))]
-        if self.step == SCENES:
-            names = (picture.file for picture in self._instances().pictures)
-            digests += [(f"images/{name}", _digest(self.images / name)) for name in names]
-        return layout.combined(digests)
+        found = named_digests(self.images, self.file_names, digests)
+        images = [(f"images/{name}", digest) for name, digest in found]
+        return layout.combined([(PurePosixPath(self.file).name, self.sha256), *images])
 
     def _instances(self) -> Instances:
-        return load(self.file)
+        return loaded(self.tree, self.file, self.sha256)
 
     def _image(self, picture: Picture) -> tuple[Image, bytes | None]:
-        path = self.images / picture.file
-        image = decode(path)
+        encoded = self.images.read(picture.file)
+        image = decode(encoded)
         if image.shape[:2] != (picture.height, picture.width):
             found, told = f"{image.shape[1]}x{image.shape[0]}", f"{picture.width}x{picture.height}"
             raise UnfitError(f"{found}, but its annotation says {told}")
         if self.image_extension is None:
             return image, None
-        with layout.reading(path):
-            encoded = path.read_bytes()
         if not encoded.startswith(_MAGIC[self.image_extension]):
             raise UnfitError(f"its name says {self.image_extension}, its content does not")
         return image, encoded
@@ -126,20 +150,30 @@ class Coco:
             return LeftOut(index, layout.shown(picture.file), str(unfit))
 
 
-def open_coco(path: Path, split: str) -> Coco:
+def open_coco(place: Path | Address, split: str) -> Coco:
     """Open a split: `annotations/instances_<split>.json` with the images in `<split>/`.
 
-    The split `all` is `annotations.json` with images where its file names say, below `path`.
+    The split `all` is `annotations.json` with images where its file names say, below `place`.
 
     Raises:
-        SourceError: no such files, or annotations that are not COCO's.
+        SourceError: no such files, or annotations that are not COCO's; an address that does not
+            answer.
     """
-    file, images = find_instances(path, split)
-    instances = load(file)
-    suffixes = {Path(picture.file).suffix.lower() for picture in instances.pictures}
+    tree = tree_at(place)
+    file, images = find_instances(tree, split)
+    instances = load(tree, file)
+    suffixes = {PurePosixPath(picture.file).suffix.lower() for picture in instances.pictures}
     extension = next((e for e, s in _SUFFIXES.items() if suffixes <= s), None)
-    names = ("background", *instances.class_names)
-    return Coco(split, file, images, names, len(instances.pictures), extension)
+    return Coco(
+        split=split,
+        tree=tree,
+        file=file,
+        sha256=instances.sha256,
+        images=tree.below(images),
+        class_names=("background", *instances.class_names),
+        length=len(instances.pictures),
+        image_extension=extension,
+    )
 
 
 def _draw(picture: Picture, marked: Sequence[Marked]) -> Annotation:
@@ -158,10 +192,3 @@ def _draw(picture: Picture, marked: Sequence[Marked]) -> Annotation:
         mask[regions[i]] = VOID if crowd else marked[i].class_id
         instances[regions[i]] = VOID if crowd else numbers[i]
     return Annotation(mask, instances)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return digest.sha256(path)
-    except OSError:
-        return "-"

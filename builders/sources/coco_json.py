@@ -4,21 +4,23 @@ Such a file can have hundreds of megabytes. A source does not carry that to its 
 it once, and keeps the last one it read.
 """
 
+import hashlib
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from quire.artifacts.errors import SourceError
 from quire.artifacts.masks import VOID
 from quire.builders.sources import layout
 from quire.builders.sources.source import UNDIVIDED
+from quire.builders.sources.tree import Tree, UnfitError
 
 _MAX_SIDE = 1 << 14
 _MAX_ID = 10**12
+_MAX_BYTES = 1 << 32  # of a file; the largest of COCO's own has half a thousand million
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Marked:
 class Instances:
     """An annotation file."""
 
+    sha256: str
     class_names: tuple[str, ...]  # of the classes 1, 2, ...
     pictures: Sequence[Picture]  # by id
     _marked: Mapping[int, Sequence[Marked]]  # by picture
@@ -53,39 +56,55 @@ class Instances:
         return self._marked.get(picture.id, ())
 
 
-def find_instances(path: Path, split: str) -> tuple[Path, Path]:
+_last: deque[Instances] = deque(maxlen=1)  # the one that was read last in this process
+
+
+def find_instances(tree: Tree, split: str) -> tuple[str, str]:
     """The annotations of a split, and the folder of its images.
 
     Raises:
         SourceError: there are no annotations.
     """
     name = "annotations.json" if split == UNDIVIDED else f"annotations/instances_{split}.json"
-    if "/" in split or layout.missing(path, [name]):
-        folder = path / "annotations"
-        beside = folder if split != UNDIVIDED and folder.is_dir() else path
+    if "/" in split or not tree.is_file(name):
+        beside = "annotations" if split != UNDIVIDED and tree.is_folder("annotations") else ""
         raise SourceError(
-            f"coco: looked for {layout.shown(name)} in {path}; found {layout.found(beside)}"
-            + (f" in {beside.name}" if beside != path else "")
+            f"coco: looked for {layout.shown(name)} in {tree.place()}; found {tree.found(beside)}"
+            + (f" in {beside}" if beside else "")
         )
-    return path / name, path if split == UNDIVIDED else path / split
+    return name, "" if split == UNDIVIDED else split
 
 
-def load(file: Path) -> Instances:
-    """Read an annotation file, or give the one that was read last.
+def load(tree: Tree, name: str) -> Instances:
+    """Read an annotation file.
 
     Raises:
-        SourceError: it is not COCO's.
+        SourceError: it is not COCO's, or cannot be read.
     """
-    with layout.reading(file):
-        about = file.stat()
-    return _load(file, about.st_mtime_ns, about.st_size)
+    try:
+        data = tree.read(name, "a file of annotations", _MAX_BYTES)
+    except UnfitError as unfit:
+        raise SourceError(f"cannot read {layout.shown(tree.place(name))}: {unfit}") from unfit
+    instances = _parsed(tree.place(name), data)
+    _last.append(instances)
+    return instances
 
 
-@lru_cache(maxsize=1)
-def _load(file: Path, changed: int, size: int) -> Instances:
-    del changed, size  # another file of this name is read anew
-    with layout.reading(file):
-        data = file.read_bytes()
+def loaded(tree: Tree, name: str, sha256: str) -> Instances:
+    """The annotation file that was read last, if that is the one, or else it is read.
+
+    Raises:
+        SourceError: it is another one now.
+    """
+    instances = next(iter(_last), None)
+    if instances is None or instances.sha256 != sha256:
+        instances = load(tree, name)
+    if instances.sha256 != sha256:
+        raise SourceError(f"{tree.place(name)} has changed since it was opened")
+    return instances
+
+
+def _parsed(file: str, data: bytes) -> Instances:
     try:
         record = json.loads(data)
         names = {_whole(c["id"], _MAX_ID): _text(c["name"]) for c in record["categories"]}
@@ -99,13 +118,15 @@ def _load(file: Path, changed: int, size: int) -> Instances:
             marked[image].append(one)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        named = layout.shown(str(file))
-        raise SourceError(f"{named} is not COCO's instances: {layout.shown(reason)}") from error
+        raise SourceError(
+            f"{layout.shown(file)} is not COCO's instances: {layout.shown(reason)}"
+        ) from error
     if not pictures or len(known) != len(pictures):
         raise SourceError(f"{file} has no images, or two of one id")
     if len(names) >= VOID:
         raise SourceError(f"{file} has {len(names)} categories; a mask has room for {VOID - 1}")
-    return Instances(tuple(names[category] for category in numbers), pictures, marked)
+    digest = hashlib.sha256(data).hexdigest()
+    return Instances(digest, tuple(names[category] for category in numbers), pictures, marked)
 
 
 def _annotations(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle
 
-from quire.builders.sources.pictures import UnfitError
+from quire.builders.sources.tree import UnfitError
 
 Region: TypeAlias = NDArray[np.bool_]  # (height, width)
 

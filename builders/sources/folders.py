@@ -9,25 +9,28 @@ which is the same on every machine.
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quire.artifacts.digest import sha256
+from quire.artifacts.address import Address
 from quire.artifacts.errors import SourceError
 from quire.artifacts.manifest import LeftOut
 from quire.builders.sources import layout
-from quire.builders.sources.pictures import UnfitError, decode, shape_in_header
+from quire.builders.sources.pictures import decode, shape_in_header
 from quire.builders.sources.source import Block, Image
+from quire.builders.sources.tree import Digesting, Tree, UnfitError, named_digests, tree_at
 
 ALL = "all"  # the split that takes a folder's subfolders for classes, not for splits
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 _MAX_SIDE = 16_384
+_HEADER = 1 << 16  # bytes in which an image says its size, as a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ class ClassFolders:
     split: str
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None
-    root: Path  # real and absolute: no sample lies outside, not even by way of a link
-    files: tuple[str, ...]  # within the root, class after class
+    tree: Tree  # no sample lies outside, not even by way of a link
+    files: tuple[str, ...]  # within the tree, class after class
     ends: tuple[int, ...]  # how many files there are up to the end of each class
     size: tuple[int, int] | None  # (W, H) that every image is brought to
 
@@ -60,12 +63,13 @@ class ClassFolders:
         images: list[Image] = []
         indices: list[int] = []
         bad = []
-        for index in range(start, stop):
-            try:
-                images.append(self._image(self.files[index]))
+        files = self.files[start:stop]
+        for index, image in enumerate(self.tree.map(self._image, files), start):
+            if isinstance(image, UnfitError):
+                bad.append(LeftOut(index, layout.shown(self.files[index]), str(image)))
+            else:
+                images.append(image)
                 indices.append(index)
-            except UnfitError as unfit:
-                bad.append(LeftOut(index, layout.shown(self.files[index]), str(unfit)))
         labels = np.array([bisect_right(self.ends, index) for index in indices], np.int64)
         return Block(np.array(indices, np.int64), self._joined(images), labels, tuple(bad))
 
@@ -73,20 +77,40 @@ class ClassFolders:
         """The label of every sample, by its folder. -> (N,)."""
         return np.repeat(np.arange(len(self.ends)), np.diff(self.ends, prepend=0))
 
-    def fingerprint(self) -> str:
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The names of all samples, in their order."""
+        return self.files
+
+    def sizes(self) -> list[int | None]:
+        """How many bytes each file has; None for one that is not there."""
+        return self.tree.sizes(self.files)
+
+    def digest(self, name: str) -> str:
+        """sha256 of a file."""
+        return self.tree.digest(name)
+
+    def digesting(self, digests: dict[str, str]) -> "ClassFolders":
+        """The same source, which notes the digest of each file that it reads."""
+        return replace(self, tree=Digesting(self.tree, digests))
+
+    def fingerprint(self, digests: Mapping[str, str] | None = None) -> str:
         """sha256 over the names and bytes of all samples, and the size that they are brought to.
 
         A file that cannot or must not be read counts with its name alone.
         """
-        digests = [(name, _digest(self.root, name)) for name in self.files]
+        found = named_digests(self.tree, self.files, digests)
         if self.size:
-            digests.append(("?size={}x{}".format(*self.size), ""))
-        return layout.combined(digests)
+            found.append(("?size={}x{}".format(*self.size), ""))
+        return layout.combined(found)
 
-    def _image(self, name: str) -> Image:
-        image = decode(_inside(self.root, name), self.size)
-        if self.image_shape not in (None, image.shape):
-            raise UnfitError(f"its shape is {image.shape}; at the opening it was another")
+    def _image(self, name: str) -> Image | UnfitError:
+        try:
+            image = decode(self.tree.read(name), self.size)
+            if self.image_shape not in (None, image.shape):
+                raise UnfitError(f"its shape is {image.shape}; at the opening it was another")
+        except UnfitError as unfit:
+            return unfit
         return image
 
     def _joined(self, images: list[Image]) -> Image | list[Image]:
@@ -96,32 +120,36 @@ class ClassFolders:
         return np.array(images, np.uint8).reshape(-1, *shapes.pop())
 
 
-def open_folders(path: Path, split: str, *, size: tuple[int, int] | None = None) -> ClassFolders:
-    """Open `path/<split>/<class>/...`, or with the split `all` also `path/<class>/...`.
+def open_folders(
+    place: Path | Address, split: str, *, size: tuple[int, int] | None = None
+) -> ClassFolders:
+    """Open `place/<split>/<class>/...`, or with the split `all` also `place/<class>/...`.
 
     `size` is the (W, H) that every image is cropped and scaled to. Without one, every file's header
     is read to see whether all have one size, up to the first that differs.
 
     Raises:
-        SourceError: no such folder or split, no classes, a class without images, a linked folder.
+        SourceError: no such folder or split, no classes, a class without images, a linked folder;
+            an address that does not answer.
     """
-    if not os.path.isdir(path):
+    tree = tree_at(place, confined=True)
+    if not tree.is_folder():
         raise SourceError(
-            f"folder: looked for class folders with images in {path}; found {layout.found(path)}"
+            f"folder: looked for class folders with images in {tree.place()}; found {tree.found()}"
         )
-    root = Path(os.path.realpath(path))
-    base = _base(root, split)
-    names = _subfolders(root / base)
+    base = _base(tree, split)
+    names = _subfolders(tree, base)
     if not names:
         raise SourceError(
-            f"folder: looked for class folders with images in {root / base};"
-            f" found {layout.found(root / base)}"
+            f"folder: looked for class folders with images in {tree.place(base)};"
+            f" found {tree.found(base)}"
         )
-    by_class = [_class_files(root, base, name) for name in names]
+    folders = [f"{base}/{name}" if base else name for name in names]
+    by_class = [*tree.map(partial(_class_files, tree), folders)]
     files = tuple(file for members in by_class for file in members)
     ends = tuple(accumulate(map(len, by_class)))
-    shape = (size[1], size[0], 3) if size else _common_shape(root, files)
-    return ClassFolders(split, tuple(names), shape, root, files, ends, size)
+    shape = (size[1], size[0], 3) if size else _common_shape(tree, files)
+    return ClassFolders(split, tuple(names), shape, tree, files, ends, size)
 
 
 def path_and_size(where: str) -> tuple[str, tuple[int, int] | None]:
@@ -145,70 +173,56 @@ def path_and_size(where: str) -> tuple[str, tuple[int, int] | None]:
     return path, (sides[0], sides[-1])
 
 
-def _base(root: Path, split: str) -> str:
-    """Where the class folders lie: "train/", or "" for the root itself."""
-    folders = _subfolders(root)
+def _base(tree: Tree, split: str) -> str:
+    """The folder of the class folders: that of the split, or "" for the tree itself."""
+    folders = _subfolders(tree, "")
     if split in folders:
-        _refuse_link(root / split)
-        return f"{split}/"
+        return split
     if split == ALL:
         return ""
     raise SourceError(
-        f"folder: there is no split {split!r} in {root}: its folders are {layout.listed(folders)}"
-        f" (the split {ALL!r} takes these for classes)"
+        f"folder: there is no split {split!r} in {tree.place()}: its folders are"
+        f" {layout.listed(folders)} (the split {ALL!r} takes these for classes)"
     )
 
 
-def _subfolders(folder: Path) -> list[str]:
-    with layout.reading(folder), os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if _is_folder(e) and not e.name.startswith("."))
+def _subfolders(tree: Tree, folder: str) -> list[str]:
+    entries = tree.entries(folder).items()
+    return sorted(name for name, is_folder in entries if is_folder and not name.startswith("."))
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    # asking the entry itself to follow a link that leads to itself raises
-    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
-
-
-def _class_files(root: Path, base: str, name: str) -> list[str]:
-    """The names within the root of one class's images, in order."""
+def _class_files(tree: Tree, folder: str) -> list[str]:
+    """The names within the tree of one class's images, in order."""
+    name = folder.rpartition("/")[2]
     if not name.isprintable():
         raise SourceError(f"folder: the class folder {layout.shown(name)} has an unprintable name")
-    files = sorted(_images_below(root, base + name))
+    files = sorted(_images_below(tree, folder))
     if not files:
         raise SourceError(
-            f"folder: the class folder {root / base / name} has no images ({' '.join(SUFFIXES)});"
-            f" found {layout.found(root / base / name)}"
+            f"folder: the class folder {tree.place(folder)} has no images ({' '.join(SUFFIXES)});"
+            f" found {tree.found(folder)}"
         )
     return files
 
 
-def _images_below(root: Path, folder: str) -> Iterator[str]:
+def _images_below(tree: Tree, folder: str) -> Iterator[str]:
     pending = [folder]
     while pending:
         here = pending.pop()
-        _refuse_link(root / here)
-        with layout.reading(root / here), os.scandir(root / here) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if _is_folder(entry):
-                    pending.append(f"{here}/{entry.name}")
-                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                    yield f"{here}/{entry.name}"
+        for name, is_folder in tree.entries(here).items():
+            if name.startswith("."):
+                continue
+            if is_folder:
+                pending.append(f"{here}/{name}")
+            elif os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield f"{here}/{name}"
 
 
-def _refuse_link(folder: Path) -> None:
-    if folder.is_symlink():
-        raise SourceError(f"folder: {folder} is a link, and links to folders are not followed")
-
-
-def _common_shape(root: Path, files: Iterable[str]) -> tuple[int, int, int] | None:
+def _common_shape(tree: Tree, files: Iterable[str]) -> tuple[int, int, int] | None:
     """(H, W, 3) if all headers that can be read say the same."""
     common = None
-    for name in files:
-        try:
-            shape = shape_in_header(_inside(root, name))
-        except UnfitError:
+    for shape in tree.map(partial(_shape, tree), files):
+        if shape is None:
             continue
         if common not in (None, shape):
             return None
@@ -216,22 +230,12 @@ def _common_shape(root: Path, files: Iterable[str]) -> tuple[int, int, int] | No
     return common
 
 
-def _inside(root: Path, name: str) -> Path:
-    """The real path of a sample, which must be a file within the root.
-
-    Raises:
-        UnfitError: it is not.
-    """
-    file = Path(os.path.realpath(root / name))
-    if not file.is_relative_to(root):
-        raise UnfitError("a link that leads outside the folder")
-    if not os.path.isfile(file):
-        raise UnfitError("not a file" if os.path.exists(file) else "no such file")
-    return file
-
-
-def _digest(root: Path, name: str) -> str:
+def _shape(tree: Tree, name: str) -> tuple[int, int, int] | None:
+    """(H, W, 3) by a file's header, which may be at its end; None where it says nothing."""
     try:
-        return sha256(_inside(root, name))
-    except (UnfitError, OSError):
-        return "-"
+        try:
+            return shape_in_header(tree.start(name, _HEADER))
+        except UnfitError:
+            return shape_in_header(tree.read(name))
+    except UnfitError:
+        return None

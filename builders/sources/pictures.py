@@ -5,9 +5,9 @@ is taken, an EXIF orientation is ignored. More than eight bits a channel in gray
 because Pillow would cut the values off at 255 without a word.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import simplejpeg
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from quire.builders.sources.source import Image as Pixels
+from quire.builders.sources.tree import UnfitError
 
 # only these: for others, whatever the file is called, Pillow would start Ghostscript and the like
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -23,36 +24,16 @@ _ORDINARY_SPACES = frozenset({"YCbCr", "Gray"})
 _MAX_PIXELS = 89_478_485  # here Pillow begins to warn of decompression bombs
 
 
-class UnfitError(Exception):
-    """Why a file cannot be a sample: a few words without its name."""
-
-
-def read_whole(file: Path, what: str, most: int) -> bytes:
-    """The bytes of a file that holds a thing such as "a mask", which has so many at most.
-
-    Raises:
-        UnfitError: it cannot be read, or has more.
-    """
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(most + 1)
-    except OSError as error:
-        raise UnfitError(error.strerror or str(error)) from error
-    if len(data) > most:
-        raise UnfitError(f"{what} of more than {most} bytes")
-    return data
-
-
-def decode(file: Path, size: tuple[int, int] | None = None) -> Pixels:
-    """The image in a file, (H, W, 3).
+def decode(data: bytes, size: tuple[int, int] | None = None) -> Pixels:
+    """The image in the bytes of a file, (H, W, 3).
 
     With a size (W, H), the image is scaled until it just covers that size, by Pillow's bilinear
     filter, which averages when it shrinks; what sticks out is cut off evenly on both sides.
 
     Raises:
-        UnfitError: the file is no image, damaged, too large, or of more than eight bits.
+        UnfitError: they are no image, damaged, too large, or of more than eight bits.
     """
-    with _opened(file) as picture:
+    with _opened(data) as picture:
         picture.load()
         if picture.mode not in _EIGHT_BIT_MODES:
             raise UnfitError(f"its mode is {picture.mode}, which is not eight bits a channel")
@@ -77,35 +58,35 @@ def ordinary_jpeg(data: bytes) -> Pixels | None:
     return pixels
 
 
-def decode_ids(file: Path) -> NDArray[np.uint8]:
-    """The ids in a mask, (H, W) uint8: the palette's numbers, or gray values.
+def decode_ids(data: bytes) -> NDArray[np.uint8]:
+    """The ids in the bytes of a mask, (H, W) uint8: the palette's numbers, or gray values.
 
     Raises:
-        UnfitError: the file is no image, damaged or too large, or its pixels are colours.
+        UnfitError: they are no image, damaged or too large, or their pixels are colours.
     """
-    with _opened(file) as picture:
+    with _opened(data) as picture:
         if picture.mode not in ("P", "L"):
             raise UnfitError(f"its mode is {picture.mode}; a mask has ids: a palette, or gray")
         picture.load()
         return np.array(picture)
 
 
-def shape_in_header(file: Path) -> tuple[int, int, int]:
-    """(H, W, 3) of the image in a file, without decoding it.
+def shape_in_header(data: bytes) -> tuple[int, int, int]:
+    """(H, W, 3) of an image by the first bytes of its file, without decoding it.
 
     Raises:
-        UnfitError: the header is damaged, or that of no image.
+        UnfitError: the header is damaged, that of no image, or longer.
     """
-    with _opened(file) as picture:
+    with _opened(data) as picture:
         return picture.height, picture.width, 3
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """An open image, of whose file only the header has been read."""
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """An open image, of which only the header has been read."""
     bomb = f"a decompression bomb: more than {_MAX_PIXELS} pixels"
     try:
-        with Image.open(file, formats=_FORMATS) as picture:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             if picture.width * picture.height > _MAX_PIXELS:
                 raise UnfitError(bomb)
             yield picture
@@ -113,9 +94,8 @@ def _opened(file: Path) -> Iterator[Image.Image]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnfitError(bomb) from error
-    except UnidentifiedImageError as error:  # whose own text has the path in it
-        empty = file.stat().st_size == 0
-        reason = "the file is empty" if empty else f"no {', '.join(_FORMATS)} image"
+    except UnidentifiedImageError as error:  # whose own text has an address in memory in it
+        reason = f"no {', '.join(_FORMATS)} image" if data else "the file is empty"
         raise UnfitError(reason) from error
     except Exception as error:  # a damaged file may lead a decoder to raise anything at all
         strerror = error.strerror if isinstance(error, OSError) else None

@@ -9,17 +9,15 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from quire.artifacts.errors import SourceError
-from quire.builders.sources import layout
-from quire.builders.sources.pictures import UnfitError, read_whole
 from quire.builders.sources.scene import Mask
+from quire.builders.sources.tree import Tree, UnfitError, stem
 
-_PLACES = (".", "dataset", "benchmark_RELEASE/dataset")  # of `cls`, below the folder that is given
-_MAX_BYTES = 1 << 26  # of a file, packed or not; SBD's own have some thousand
+_PLACES = ("", "dataset", "benchmark_RELEASE/dataset")  # of `cls`, below the folder that is given
+MAX_BYTES = 1 << 26  # of a file, packed or not; SBD's own have some thousand
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15  # types of elements
 _STRUCTURE, _NUMERIC = 2, range(6, 16)  # classes of arrays
@@ -27,37 +25,34 @@ _NUMBERS = {1: "<i1", 2: "<u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 9: "<f8"
 _NO_MASK = "it has no GTcls.Segmentation with one byte a pixel"
 
 
-def find_sbd(path: Path) -> Path | None:
+def find_sbd(tree: Tree) -> Tree | None:
     """The folder that holds `cls`: the one that is given, or below it where the archive puts it."""
     for place in _PLACES:
-        with layout.reading(path):
-            if (path / place / "cls").is_dir():
-                return path / place
+        if tree.is_folder(f"{place}/cls" if place else "cls"):
+            return tree.below(place)
     return None
 
 
-def sbd_ids(folder: Path) -> set[str]:
+def sbd_ids(tree: Tree) -> set[str]:
     """The ids of all masks.
 
     Raises:
         SourceError: there are none.
     """
-    with layout.reading(folder):
-        ids = {file.stem for file in (folder / "cls").iterdir() if file.suffix == ".mat"}
+    ids = {stem(name) for name in tree.entries("cls") if name.endswith(".mat")}
     if not ids:
         raise SourceError(
-            f"voc2012: looked for cls/*.mat in {folder}; found {layout.found(folder / 'cls')}"
+            f"voc2012: looked for cls/*.mat in {tree.place()}; found {tree.found('cls')}"
         )
     return ids
 
 
-def read_mat(file: Path) -> Mask:
-    """The mask in a .mat file of SBD, (H, W) uint8.
+def read_mat(data: bytes) -> Mask:
+    """The mask in the bytes of a .mat file of SBD, (H, W) uint8.
 
     Raises:
-        UnfitError: no such file, another kind of file, or a damaged one.
+        UnfitError: another kind of file, or a damaged one.
     """
-    data = read_whole(file, "a mask", _MAX_BYTES)
     if data[124:_HEADER] != b"\x00\x01IM":  # version 1, little-endian
         raise UnfitError("no little-endian MATLAB 5 file")
     try:
@@ -73,7 +68,7 @@ def read_mat(file: Path) -> Mask:
 
 def _inflated(packed: memoryview) -> memoryview:
     inflate = zlib.decompressobj()
-    content = inflate.decompress(packed, _MAX_BYTES)
+    content = inflate.decompress(packed, MAX_BYTES)
     if not inflate.eof:
         raise ValueError("longer than any mask, or cut off")
     return memoryview(content)

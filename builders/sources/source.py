@@ -5,9 +5,9 @@ there only what a block needs. Everything that can be wrong with the folder as a
 when the source is opened; what is wrong with one sample is found when that sample is read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,27 @@ class Source(Protocol):
 
     def fingerprint(self) -> str:
         """sha256 over the names and bytes of every file that the split is read from."""
+
+
+@runtime_checkable
+class FileSource(Source, Protocol):
+    """A source of many files, each of which is read whole: its fingerprint can wait until then."""
+
+    @property
+    def file_names(self) -> Sequence[str]:
+        """The names of the files, each once."""
+
+    def sizes(self) -> Sequence[int | None]:
+        """How many bytes each of these has; None for one that is not there."""
+
+    def digest(self, name: str) -> str:
+        """sha256 of one of them, or what stands for it where it cannot be read."""
+
+    def digesting(self, digests: dict[str, str]) -> Self:
+        """The same source, which notes the digest of each of its files that it reads, by name."""
+
+    def fingerprint(self, digests: Mapping[str, str] | None = None) -> str:
+        """See `Source`. Files whose digests are given are not read."""
 
 
 class ImageSource(Source, Protocol):

@@ -7,19 +7,20 @@ training split keep VOC's masks, the others have SBD's. Instances (SegmentationO
 own, so `train_aug` and `all` have none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256 as sha256_of
-from pathlib import Path
+from hashlib import sha256
 
-from quire.artifacts import digest
 from quire.artifacts.manifest import LeftOut
 from quire.artifacts.masks import VOID
 from quire.builders.sources import layout
-from quire.builders.sources.pictures import UnfitError, decode, decode_ids, ordinary_jpeg
+from quire.builders.sources.pictures import decode, decode_ids, ordinary_jpeg
+from quire.builders.sources.sbd import MAX_BYTES as MAX_MAT
 from quire.builders.sources.sbd import read_mat
 from quire.builders.sources.scene import STEPS, Annotation, Mask, Scene, SceneObject
 from quire.builders.sources.source import ANNOTATIONS, SCENES, Image
+from quire.builders.sources.tree import Digesting, Tree, UnfitError, named_digests
+from quire.builders.sources.voc_objects import MAX_BYTES as MAX_XML
 from quire.builders.sources.voc_objects import read_objects
 
 CLASS_NAMES = (
@@ -29,6 +30,7 @@ CLASS_NAMES = (
 )
 IMAGES, OBJECTS, INSTANCES = "JPEGImages", "Annotations", "SegmentationObject"
 
+_FROM_SBD = "cls/"  # before the names of SBD's masks
 _JPEG = b"\xff\xd8"  # how every JPEG begins
 
 
@@ -38,11 +40,11 @@ class Voc:
 
     split: str
     ids: tuple[str, ...]
-    root: Path  # the folder VOC2012
+    root: Tree  # the folder VOC2012
     masks: str  # its folder of class masks
     has_instances: bool
     has_objects: bool
-    sbd: Path | None = None  # the folder that holds `cls`
+    sbd: Tree | None = None  # the folder that holds `cls`
     from_sbd: frozenset[str] = frozenset()  # the ids whose masks are there
     step: str = SCENES
 
@@ -94,10 +96,10 @@ class Voc:
         try:
             if self.has_instances:
                 name = f"{INSTANCES}/{self.ids[index]}.png"
-                instances = _fitting(decode_ids(self.root / name), mask)
+                instances = _fitting(decode_ids(self.root.read(name)), mask)
             if self.has_objects:
                 name = f"{OBJECTS}/{self.ids[index]}.xml"
-                objects = read_objects(self.root / name, CLASS_NAMES)
+                objects = read_objects(self.root.read(name, "an annotation", MAX_XML), CLASS_NAMES)
         except UnfitError as unfit:
             return LeftOut(index, name, str(unfit))
         return Annotation(mask, instances, objects)
@@ -109,23 +111,17 @@ class Voc:
             return truth
         name = f"{IMAGES}/{self.ids[index]}.jpg"
         try:
-            image, encoded = _photograph(self.root / name)
+            encoded = self.root.read(name)
+            image = _photograph(encoded)
             if image.shape[:2] != truth.mask.shape:
                 raise UnfitError(f"{_size(image.shape)}, but its mask is {_size(truth.mask.shape)}")
         except UnfitError as unfit:
             return LeftOut(index, name, str(unfit))
         return Scene(image, encoded, truth)
 
-    def fingerprint(self) -> str:
-        """sha256 over the ids in their order, and the names and bytes of all files of the step.
-
-        A file that cannot be read counts with its name alone.
-        """
-        ids = "\n".join(self.ids).encode()
-        digests = [("?ids", sha256_of(ids).hexdigest())]
-        return layout.combined([*digests, *((name, _digest(p)) for name, p in self._files())])
-
-    def _files(self) -> Iterator[tuple[str, Path]]:
+    @property
+    def file_names(self) -> list[str]:
+        """The names of all files of the step; those from SBD begin with `cls/`."""
         folders = []
         if self.has_instances:
             folders.append((INSTANCES, "png"))
@@ -133,39 +129,64 @@ class Voc:
             folders.append((OBJECTS, "xml"))
         if self.step == SCENES:
             folders.append((IMAGES, "jpg"))
-        for one in self.ids:
-            yield self._mask_name(one), self._mask_path(one)
-            for folder, suffix in folders:
-                yield f"{folder}/{one}.{suffix}", self.root / folder / f"{one}.{suffix}"
+        others = [f"{folder}/{one}.{suffix}" for folder, suffix in folders for one in self.ids]
+        return [*map(self._mask_name, self.ids), *others]
+
+    def sizes(self) -> list[int | None]:
+        """How many bytes each file has; None for one that is not there."""
+        names = self.file_names
+        masks, others = names[: len(self)], names[len(self) :]
+        sizes = dict(zip(others, self.root.sizes(others), strict=True))
+        for tree in (self.root, self.sbd):
+            if tree is not None:
+                here = [name for name in masks if self._tree(name) is tree]
+                sizes |= zip(here, tree.sizes(here), strict=True)
+        return [sizes[name] for name in names]
+
+    def digest(self, name: str) -> str:
+        """sha256 of a file."""
+        return self._tree(name).digest(name)
+
+    def digesting(self, digests: dict[str, str]) -> "Voc":
+        """The same source, which notes the digest of each file that it reads."""
+        sbd = self.sbd and Digesting(self.sbd, digests)
+        return replace(self, root=Digesting(self.root, digests), sbd=sbd)
+
+    def fingerprint(self, digests: Mapping[str, str] | None = None) -> str:
+        """sha256 over the ids in their order, and the names and bytes of all files of the step.
+
+        A file that cannot be read counts with its name alone.
+        """
+        found = named_digests(self.root, self.file_names, digests, self.digest)
+        ids = sha256("\n".join(self.ids).encode()).hexdigest()
+        return layout.combined([("?ids", ids), *found])
+
+    def _tree(self, name: str) -> Tree:
+        return self.sbd if self.sbd is not None and name.startswith(_FROM_SBD) else self.root
 
     def _mask_name(self, one: str) -> str:
-        return f"cls/{one}.mat" if one in self.from_sbd else f"{self.masks}/{one}.png"
-
-    def _mask_path(self, one: str) -> Path:
-        root = self.sbd if self.sbd is not None and one in self.from_sbd else self.root
-        return root / self._mask_name(one)
+        return f"{_FROM_SBD}{one}.mat" if one in self.from_sbd else f"{self.masks}/{one}.png"
 
     def _class_mask(self, one: str) -> Mask:
-        read = read_mat if one in self.from_sbd else decode_ids
-        mask = read(self._mask_path(one))
+        name = self._mask_name(one)
+        if one in self.from_sbd:
+            mask = read_mat(self._tree(name).read(name, "a mask", MAX_MAT))
+        else:
+            mask = decode_ids(self.root.read(name))
         highest = int(mask.max(initial=0, where=mask != VOID))
         if highest >= len(CLASS_NAMES):
             raise UnfitError(f"an id is {highest}; ids are 0 to {len(CLASS_NAMES) - 1}, and {VOID}")
         return mask
 
 
-def _photograph(file: Path) -> tuple[Image, bytes]:
-    """The image in a JPEG, and the file as it lies."""
-    try:
-        encoded = file.read_bytes()
-    except OSError:
-        encoded = b""  # what the trouble is, `decode` says
+def _photograph(encoded: bytes) -> Image:
+    """The image in the bytes of what is called a JPEG."""
     image = ordinary_jpeg(encoded)
     if image is None:
-        image = decode(file)
+        image = decode(encoded)
         if not encoded.startswith(_JPEG):
             raise UnfitError("its name is that of a JPEG, its content is not")
-    return image, encoded
+    return image
 
 
 def _fitting(instances: Mask, mask: Mask) -> Mask:
@@ -176,10 +197,3 @@ def _fitting(instances: Mask, mask: Mask) -> Mask:
 
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}x{shape[0]}"
-
-
-def _digest(path: Path) -> str:
-    try:
-        return digest.sha256(path)
-    except OSError:
-        return "-"

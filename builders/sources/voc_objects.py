@@ -1,28 +1,26 @@
 """The objects that a Pascal VOC annotation tells of, and the flags that it gives them."""
 
-from pathlib import Path
 from xml.parsers import expat
 
 from quire.builders.sources import layout
-from quire.builders.sources.pictures import UnfitError, read_whole
 from quire.builders.sources.scene import SceneObject
+from quire.builders.sources.tree import UnfitError
 
-_MAX_BYTES = 1 << 20  # VOC's own have some thousand
+MAX_BYTES = 1 << 20  # VOC's own have some thousand
 _FLAGS = ("occluded", "truncated", "difficult")
 _VALUES = {"0": False, "1": True}
 _OBJECT = ("annotation", "object")
 
 
-def read_objects(file: Path, class_names: tuple[str, ...]) -> tuple[SceneObject, ...]:
-    """The objects in an annotation, in its order.
+def read_objects(data: bytes, class_names: tuple[str, ...]) -> tuple[SceneObject, ...]:
+    """The objects in the bytes of an annotation, in its order.
 
     A flag that is not given is None: VOC2012's annotations of 2007 do not say what is occluded.
 
     Raises:
-        UnfitError: no such file, no XML, an object without a class or with an unknown one, a flag
+        UnfitError: no XML, an object without a class or with an unknown one, a flag
             that is neither 0 nor 1, or a DOCTYPE, whose entities could unpack to any length.
     """
-    data = read_whole(file, "an annotation", _MAX_BYTES)
     found = _Found()
     try:
         found.parser.Parse(data, True)

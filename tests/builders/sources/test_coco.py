@@ -21,9 +21,9 @@ from quire.artifacts.manifest import LeftOut
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.coco import Coco, open_coco
 from quire.builders.sources.coco_regions import region
-from quire.builders.sources.pictures import UnfitError
 from quire.builders.sources.scene import Annotation, Scene
 from quire.builders.sources.source import ANNOTATIONS, MASKS
+from quire.builders.sources.tree import UnfitError
 from tests.builders.real_data import real_data
 from tests.builders.sources.devkit import write_image
 

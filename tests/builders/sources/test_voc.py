@@ -13,6 +13,7 @@ from quire.artifacts.manifest import LeftOut
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.scene import Annotation, Scene, SceneObject
 from quire.builders.sources.source import ANNOTATIONS, MASKS, SCENES
+from quire.builders.sources.tree import Disk
 from quire.builders.sources.voc import CLASS_NAMES, Voc
 from quire.builders.sources.voc_lists import open_voc
 from tests.builders.real_data import real_data
@@ -34,7 +35,7 @@ from tests.builders.sources.devkit import (
 @pytest.mark.parametrize("below", ["", "VOCdevkit", "VOCdevkit/VOC2012"])
 def test_the_devkit_is_found_from_each_of_its_folders(tmp_path: Path, below: str) -> None:
     root = write_devkit(tmp_path)
-    assert open_voc(tmp_path / below, "val").root == root
+    assert open_voc(tmp_path / below, "val").root == Disk(root)
 
 
 def test_a_split_is_its_list_in_its_order(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_sbd_is_taken_where_it_is_named(tmp_path: Path) -> None:
     assert source.ids[2] == "2008_000001"  # by the list, which is there
     np.testing.assert_array_equal(source.mask(2), mask_of(5, 8))
     missing = source.mask(3)
-    assert missing == LeftOut(3, "cls/2008_000002.mat", "No such file or directory")
+    assert missing == LeftOut(3, "cls/2008_000002.mat", "no such file")
     with pytest.raises(SourceError, match=r"for the split train_aug, not for val$"):
         open_source(spec, split="val", reads=(MASKS,))
     with pytest.raises(SourceError, match=r"looked for cls, dataset/cls or .* found nothing$"):
@@ -230,7 +231,7 @@ def strange_ids(root: Path) -> str:
 
 def no_mask(root: Path) -> str:
     (root / "SegmentationClass/2007_000001.png").unlink()
-    return r"SegmentationClass/2007_000001.png: No such file or directory"
+    return r"SegmentationClass/2007_000001.png: no such file"
 
 
 def other_size(root: Path) -> str:
@@ -240,7 +241,7 @@ def other_size(root: Path) -> str:
 
 def no_image(root: Path) -> str:
     (root / "JPEGImages/2007_000001.jpg").unlink()
-    return r"JPEGImages/2007_000001.jpg: No such file or directory"
+    return r"JPEGImages/2007_000001.jpg: no such file"
 
 
 def cut_image(root: Path) -> str:
@@ -261,7 +262,7 @@ def other_instances(root: Path) -> str:
 
 def no_annotation(root: Path) -> str:
     (root / "Annotations/2007_000001.xml").unlink()
-    return r"Annotations/2007_000001.xml: No such file or directory"
+    return r"Annotations/2007_000001.xml: no such file"
 
 
 @pytest.mark.parametrize(
