@@ -26,7 +26,7 @@ from quire.artifacts.index import read_index, write_index
 from quire.artifacts.manifest import CARD, INDEX, File, Identity, Manifest
 from quire.artifacts.pieces import PIECE, Pieces
 from quire.artifacts.shards import Rows, Shard
-from quire.builders.engine.run import groups
+from quire.builders.engine.pool import groups
 from quire.builders.recipes.corrupted import Corrupted
 
 _MEMBER = 3_085  # bytes of a 32 x 32 image as PPM

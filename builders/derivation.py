@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quire.artifacts.errors import BuildError
-from quire.artifacts.manifest import Manifest
+from quire.artifacts.manifest import Identity, Manifest
 from quire.builders.engine.plan import ShardTask
 from quire.builders.engine.recipe import Recipe, from_record
 from quire.builders.engine.run import identify
@@ -25,6 +25,14 @@ class Derivation:
     versions: Mapping[str, str]
     """Of the libraries here."""
 
+    def check_source(self) -> None:
+        """Read all of the source, and refuse another one.
+
+        Raises:
+            BuildError: it is not the one that the bundle was built from.
+        """
+        _check(identify(self.recipe, self.source), self.manifest.identity)
+
     def why(self) -> str:
         """What a difference may come from: other versions of libraries, or damage.
 
@@ -41,13 +49,16 @@ class Derivation:
         return "library versions are the same, so this is not what recipe and source make"
 
 
-def derivation(manifest: Manifest, source: str | None, outside: Mapping[str, Any]) -> Derivation:
+def derivation(
+    manifest: Manifest, source: str | None, outside: Mapping[str, Any], *, lazily: bool = False
+) -> Derivation:
     """Open what a bundle was built from.
 
     Args:
         manifest: the bundle's.
         source: the raw dataset as KIND:PATH; None where the recipe reads none.
         outside: paths of further files that the recipe reads, by field.
+        lazily: do not read all files of a source of many, for whoever will see by what comes of it.
 
     Raises:
         BuildError: source or further files are not those that the bundle was built from; or it has
@@ -57,11 +68,15 @@ def derivation(manifest: Manifest, source: str | None, outside: Mapping[str, Any
     recipe = from_record(RECIPES, theirs.recipe, outside)
     opened = open_source(source, split=recipe.split, reads=recipe.reads)
     recipe = recipe.resolve(opened)
-    ours = identify(recipe, opened)
-    for part in ("source", "inputs"):
-        if getattr(ours, part) != getattr(theirs, part):
-            raise BuildError(f"not what the bundle was built from; {ours.difference(theirs)}")
+    ours = identify(recipe, opened, sha256=theirs.source.get("sha256") if lazily else None)
+    _check(ours, theirs)
     tasks = recipe.plan(opened)
     if foreign := {shard.name for shard in manifest.shards} - {task.name for task in tasks}:
         raise BuildError(f"the bundle has a shard {min(foreign)!r}, which its recipe does not make")
     return Derivation(manifest, recipe, opened, tasks, ours.versions)
+
+
+def _check(ours: Identity, theirs: Identity) -> None:
+    for part in ("source", "inputs"):
+        if getattr(ours, part) != getattr(theirs, part):
+            raise BuildError(f"not what the bundle was built from; {ours.difference(theirs)}")

@@ -20,6 +20,7 @@ from quire.builders.derivation import Derivation, derivation
 from quire.builders.engine.folder import Finished
 from quire.builders.engine.place import Place, build_place
 from quire.builders.engine.plan import ShardTask
+from quire.builders.engine.pool import Pool
 from quire.builders.engine.recipe import Part, Recipe
 from quire.builders.engine.run import Report, derive, make_all
 from quire.builders.sources.source import Source
@@ -63,17 +64,21 @@ def build_like(
             comes out otherwise: then there is no bundle.
     """
     place = build_place(folder)
-    derived = derivation(manifest, source, outside)
-    with place.claim(manifest.identity):
+    derived = derivation(manifest, source, outside, lazily=True)
+    with place.claim(manifest.identity), Pool(workers, scheduler) as pool:
         made = place.manifest()
         if made is None:
             there = place.finished()
             missing = [task for task in derived.tasks if task.name not in there]
             shards = _known(manifest)
-            make = partial(_make, derived.recipe, derived.source, shards, place, derived.why())
-            make_all(make, derived.tasks, missing, workers, scheduler, report)
+            make = partial(_make, derived.recipe, derived.source, shards, place)
+            try:
+                make_all(make, derived.tasks, missing, pool, report)
+            except _Otherwise as error:
+                derived.check_source()
+                raise BuildError(_OTHERWISE.format(name=error, why=derived.why())) from None
             made = place.bind(
-                manifest.identity,
+                lambda found: manifest.identity,
                 [task.name for task in derived.tasks],
                 derived.recipe.tables(),
                 skip_bad=True,  # what is left out, too, has to be what the manifest says
@@ -117,7 +122,8 @@ def shards_like(
     tasks = [task for task in derived.tasks if task.name in names]
     shards = _known(manifest)
     make = partial(_make_if_alike, derived.recipe, derived.source, shards, folder, partials)
-    make_all(make, tasks, tasks, workers, scheduler, report)
+    with Pool(workers, scheduler) as pool:
+        make_all(make, tasks, tasks, pool, report)
 
 
 def _known(manifest: Manifest) -> Mapping[str, Shard]:
@@ -129,15 +135,15 @@ def _make(
     source: Source,
     known: Mapping[str, Shard],
     place: Place,
-    why: str,
     task: ShardTask,
 ) -> None:
-    """Make one shard of a build, wherever this runs."""
-    try:
-        with place.shard(task.name) as file:
-            finished, part = _derived(recipe, source, known, file, task)
-    except _Otherwise:
-        raise BuildError(_OTHERWISE.format(name=task.name, why=why)) from None
+    """Make one shard of a build, wherever this runs.
+
+    Raises:
+        _Otherwise: see `_derived`.
+    """
+    with place.shard(task.name) as file:
+        finished, part = _derived(recipe, source, known, file, task)
     place.record(finished, part)
 
 
@@ -154,8 +160,8 @@ def _make_if_alike(
         _derived(recipe, source, known, file, task)
 
 
-class _Otherwise(Exception):
-    """A shard comes out otherwise than it should."""
+class _Otherwise(BuildError):
+    """A shard, which it names, comes out otherwise than it should."""
 
 
 def _derived(
@@ -175,7 +181,7 @@ def _derived(
     finished, part = derive(recipe, source, task, file, skip_bad=True)
     expected = known.get(task.name)
     if finished.shard != expected and (expected is not None or finished.shard.samples):
-        raise _Otherwise
+        raise _Otherwise(task.name)
     return finished, part
 
 

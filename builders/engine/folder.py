@@ -8,12 +8,16 @@ bundle.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from quire.artifacts import tables
 from quire.artifacts.card import card
@@ -36,12 +40,14 @@ from quire.artifacts.pieces import Pieces
 from quire.artifacts.shards import Rows, Shard
 from quire.builders.engine.recipe import Part, WriteTable
 from quire.builders.engine.records import Record, append, records
+from quire.builders.sources.tree import UNREAD
 
 _WORK = ".building"
 _IDENTITY = "identity.json"
 _LOCK = "lock"
 _KINDS = ("offsets", "lengths", "columns", "pieces")
 _PART = "part/"  # before the names of its arrays in the record of a shard
+_READ = "read/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,15 @@ class Finished:
     rows: Rows
     pieces: Pieces
     left_out: tuple[LeftOut, ...]
+    read: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the source's files that it was made from, by name; see `files_read`."""
 
+
+LISTING = "listing"
+"""Stands in the identity of a source of many files until the digests of all are known."""
+
+Complete = Callable[[Sequence[Record]], Identity]
+"""The identity of a bundle, by the records of its shards."""
 
 Check = Callable[[Manifest], None]
 """Raises a BuildError where a manifest is not what it should be."""
@@ -87,6 +101,7 @@ def check(folder: Path, identity: Identity) -> None:
         BuildError: it belongs to another recipe or source, or holds something else.
     """
     if (folder / MANIFEST).exists():
+        refuse_incomplete(identity, str(folder))
         there = Manifest.from_json((folder / MANIFEST).read_text("utf-8")).identity
     elif (folder / _WORK / _IDENTITY).exists():
         there = Identity(**json.loads((folder / _WORK / _IDENTITY).read_text("utf-8")))
@@ -100,6 +115,16 @@ def check(folder: Path, identity: Identity) -> None:
         return
     if difference := identity.as_read().difference(there):
         raise BuildError(f"{folder} belongs to another build; {difference}")
+
+
+def refuse_incomplete(identity: Identity, place: str) -> None:
+    """Refuse to compare with a bundle what was asked for before there was one.
+
+    Raises:
+        BuildError: `identity` is still without the source's digest.
+    """
+    if LISTING in identity.source:
+        raise BuildError(f"another process has completed {place} in the meantime: build again")
 
 
 def _text(identity: Identity) -> str:
@@ -124,6 +149,7 @@ def packing(
     arrays |= {_PART + name: array for name, array in (part or {}).items()}
     for kind in ("offsets", "lengths", "columns"):
         arrays |= {f"{kind}/{name}": a for name, a in getattr(finished.rows, kind).items()}
+    arrays |= {_READ + name: array for name, array in _packed_digests(finished.read).items()}
     arrays |= {f"pieces/{name}": a for name, a in asdict(finished.pieces).items()}
     about = {
         "shard": asdict(finished.shard),
@@ -152,6 +178,22 @@ def _finished(record: Record) -> Finished:
     return Finished(Shard(**about["shard"]), rows, pieces, left_out)
 
 
+def _packed_digests(read: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """Names and digests of files, a row each; the digest of one that cannot be read is zero."""
+    digests = [b"" if digest == UNREAD else bytes.fromhex(digest) for digest in read.values()]
+    flat = np.frombuffer(b"".join(digest.ljust(32, b"\0") for digest in digests), np.uint8)
+    names = np.array([os.fsencode(name) for name in read], np.bytes_)
+    return {"name": names, "digest": flat.reshape(-1, 32)}
+
+
+def files_read(record: Record) -> Iterator[tuple[str, str]]:
+    """Names and digests of the source's files that a shard was made from."""
+    _, arrays = record.read(_READ)
+    names, digests = arrays[f"{_READ}name"].tolist(), arrays[f"{_READ}digest"]
+    for name, digest in zip(names, digests, strict=True):
+        yield os.fsdecode(name), digest.tobytes().hex() if digest.any() else UNREAD
+
+
 def _parts(found: Sequence[Record]) -> Iterator[Part]:
     """The parts of finished shards, each read when it is its turn."""
     for record in found:
@@ -173,7 +215,7 @@ def write_table(path: Path, write: WriteTable, found: Sequence[Record]) -> None:
 
 def bind(
     folder: Path,
-    identity: Identity,
+    identity: Identity | Complete,
     names: Sequence[str],
     writers: Mapping[str, WriteTable] | None = None,
     *,
@@ -193,6 +235,7 @@ def bind(
     if left_out and not skip_bad:
         bad = min(left_out, key=lambda sample: sample.index)
         raise SourceError(f"{bad.file}: {bad.reason} (skip-bad leaves such samples out)")
+    whole = identity(found) if callable(identity) else identity
     empty = [f.shard.name for f in finished if not f.shard.samples]
     full = [f for f in finished if f.shard.samples]
     shards = [f.shard for f in full]
@@ -203,9 +246,9 @@ def bind(
     for name, write in (writers or {}).items():
         write_table(work / name, write, found)
         publish(work / name, folder / name)
-    _write(folder / CARD, card(identity, shards, index.rows, tuple(writers or ())))
+    _write(folder / CARD, card(whole, shards, index.rows, tuple(writers or ())))
     manifest = Manifest(
-        identity=identity,
+        identity=whole,
         shards=tuple(shards),
         tables=tuple(_file(folder / name) for name in (INDEX, *(writers or ()))),
         card=_file(folder / CARD),

@@ -56,7 +56,7 @@ class Place(Protocol):
 
     def bind(
         self,
-        identity: Identity,
+        identity: Identity | building.Complete,
         names: Sequence[str],
         writers: Mapping[str, WriteTable],
         *,
@@ -117,7 +117,7 @@ class FolderPlace:
 
     def bind(
         self,
-        identity: Identity,
+        identity: Identity | building.Complete,
         names: Sequence[str],
         writers: Mapping[str, WriteTable],
         *,
@@ -152,6 +152,7 @@ class AddressPlace:
     def check(self, identity: Identity) -> None:
         """See `Place`."""
         if (manifest := self.manifest()) is not None:
+            building.refuse_incomplete(identity, str(self.address))
             difference = identity.as_read().difference(manifest.identity)
         else:
             difference = self._notes.difference(_own(identity), identity)
@@ -201,7 +202,7 @@ class AddressPlace:
 
     def bind(
         self,
-        identity: Identity,
+        identity: Identity | building.Complete,
         names: Sequence[str],
         writers: Mapping[str, WriteTable],
         *,

@@ -1,29 +1,28 @@
-"""The engine: a recipe and a source become a bundle. The only place that knows Dask."""
+"""The engine: a recipe and a source become a bundle."""
 
+import dataclasses
 import importlib.metadata
-import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import h5py
 import numpy as np
 
-from quire.artifacts.errors import BuildError, QuireError, SourceError
+from quire.artifacts.errors import BuildError, SourceError
 from quire.artifacts.manifest import Identity, LeftOut, Manifest
 from quire.artifacts.shards import Samples, write_shard
 from quire.builders.engine import folder as building
 from quire.builders.engine.place import Place, build_place
 from quire.builders.engine.plan import ShardTask
+from quire.builders.engine.pool import Pool
 from quire.builders.engine.recipe import AnySource, Part, Recipe, Run, to_record
-from quire.builders.sources.source import Source
-
-PATIENCE = "10s"  # for a scheduler to answer
-_SHARES = 32  # groups of shards that a worker makes, if there are as many; the last one ends them
-DEATHS = 2  # workers that may die over one shard before the build stops
+from quire.builders.engine.records import Record
+from quire.builders.sources import layout
+from quire.builders.sources.source import Source, of_files
+from quire.builders.sources.tree import UNREAD
 
 Report = Callable[[int, int], None]  # shards finished so far, shards in all
 Make = Callable[[ShardTask], None]
@@ -37,6 +36,8 @@ class Plan:
     identity: Identity
     tasks: tuple[ShardTask, ...]
     missing: tuple[ShardTask, ...]
+    read: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the source's files that were read for it, by name."""
 
     @property
     def bytes(self) -> int | None:
@@ -74,20 +75,41 @@ def plan(
         BuildError: the place belongs to another build.
     """
     where = build_place(place) if isinstance(place, str | os.PathLike) else place
-    recipe = recipe.resolve(source)
-    identity = identify(recipe, source)
-    tasks = recipe.plan(source)
+    read: dict[str, str] = {}
+    seen = _noting(source, read)
+    recipe = recipe.resolve(seen)
+    complete = where.manifest() is not None
+    identity = identify(recipe, source) if complete else _begun(recipe, source)
+    tasks = recipe.plan(seen)
     if not tasks:
         raise BuildError("there is nothing to build: the source has no samples")
     where.check(identity)
-    complete = where.manifest() is not None
     there = set() if complete else where.finished()
     missing = [task for task in tasks if not complete and task.name not in there]
-    return Plan(recipe, identity, tasks, tuple(missing))
+    return Plan(recipe, identity, tasks, tuple(missing), read)
 
 
-def identify(recipe: Recipe[Any], source: Source) -> Identity:
-    """Everything that decides the bytes of a resolved recipe's bundle."""
+def identify(recipe: Recipe[Any], source: Source, *, sha256: str | None = None) -> Identity:
+    """Everything that decides the bytes of a resolved recipe's bundle.
+
+    `sha256` is the fingerprint of a source of many files, where it is known or taken for granted.
+    """
+    if sha256 is None or of_files(source) is None:
+        sha256 = source.fingerprint()
+    return _identity(recipe, source, {"sha256": sha256})
+
+
+def _begun(recipe: Recipe[Any], source: Source) -> Identity:
+    """The identity of a bundle that is not complete: many files are known by name and length."""
+    files = of_files(source)
+    if files is None:
+        return identify(recipe, source)
+    sizes = zip(files.file_names, files.sizes(), strict=True)
+    listing = {name: UNREAD if size is None else str(size) for name, size in sizes}
+    return _identity(recipe, source, {building.LISTING: files.fingerprint(listing)})
+
+
+def _identity(recipe: Recipe[Any], source: Source, digest: Mapping[str, str]) -> Identity:
     versions = {name: importlib.metadata.version(name) for name in ("numpy", *recipe.libraries)}
     return Identity(
         recipe=to_record(recipe),
@@ -96,11 +118,45 @@ def identify(recipe: Recipe[Any], source: Source) -> Identity:
             "split": source.split,
             "samples": len(source),
             "class_names": list(source.class_names),
-            "sha256": source.fingerprint(),
+            **digest,
         },
         inputs=dict(recipe.fingerprints()),
         versions={**versions, "h5py": h5py.version.version, "hdf5": h5py.version.hdf5_version},
     )
+
+
+def _completed(
+    begun: Identity, source: Source, read: Mapping[str, str], pool: Pool, found: Iterable[Record]
+) -> Identity:
+    """The identity of a bundle whose shards are all there, by the digests of what was read.
+
+    `read` is what was read before the shards; what nobody read is read now.
+
+    Raises:
+        SourceError: a file was another one when it was read again.
+    """
+    files = of_files(source)
+    if files is None:
+        return begun
+    known = dict(read)
+    for record in found:
+        for name, digest in building.files_read(record):
+            if known.setdefault(name, digest) != digest:
+                raise SourceError(
+                    f"{layout.shown(name)} has changed while the bundle was built: its shards are"
+                    " not all of the same bytes; build it anew in another place"
+                )
+    unread = [name for name in files.file_names if name not in known]
+    for names, digests in pool.each(files.digest, unread, layout.shown):
+        known.update(zip(names, digests, strict=True))
+    about = {name: value for name, value in begun.source.items() if name != building.LISTING}
+    return dataclasses.replace(begun, source={**about, "sha256": files.fingerprint(known)})
+
+
+def _noting(source: AnySource, digests: dict[str, str]) -> AnySource:
+    """The source, which notes the digests of the files that it reads, if it is one of files."""
+    files = of_files(source)
+    return source if files is None else cast(AnySource, files.digesting(digests))
 
 
 def build(
@@ -132,14 +188,15 @@ def build(
     """
     place = build_place(folder)
     planned = plan(recipe, source, place)
-    with place.claim(planned.identity):
+    with place.claim(planned.identity), Pool(workers, scheduler) as pool:
         manifest = place.manifest()
         if manifest is None:
             make = partial(_make, planned.recipe, source, place, skip_bad)
-            make_all(make, planned.tasks, planned.missing, workers, scheduler, report)
+            make_all(make, planned.tasks, planned.missing, pool, report)
+            identity = partial(_completed, planned.identity, source, planned.read, pool)
             names = [task.name for task in planned.tasks]
             tables = planned.recipe.tables()
-            manifest = place.bind(planned.identity, names, tables, skip_bad=skip_bad)
+            manifest = place.bind(identity, names, tables, skip_bad=skip_bad)
         place.clear()
     return manifest
 
@@ -168,11 +225,13 @@ def derive(
     """
     left_out: list[LeftOut] = []
     pieces: list[Part] = []
-    blocks = _readable(recipe.samples(source, task), left_out, pieces, skip_bad)
+    read: dict[str, str] = {}
+    runs = recipe.samples(_noting(source, read), task)
+    blocks = _readable(runs, left_out, pieces, skip_bad)
     shard, rows, digests = write_shard(file, task.name, blocks)
     names = dict.fromkeys(name for piece in pieces for name in piece)
     part = {name: np.concatenate([p[name] for p in pieces if name in p]) for name in names}
-    return building.Finished(shard, rows, digests, tuple(left_out)), part
+    return building.Finished(shard, rows, digests, tuple(left_out), read), part
 
 
 def _readable(
@@ -193,101 +252,15 @@ def make_all(
     make: Make,
     tasks: Sequence[ShardTask],
     missing: Sequence[ShardTask],
-    workers: int,
-    scheduler: str | None,
+    pool: Pool,
     report: Report | None,
 ) -> None:
-    """Make those of some shards that are missing, here or by Dask; see `build`.
+    """Make those of some shards that are missing.
 
     `make` travels to the workers. An error of ours that it raises stops the others.
     """
     done, total, told = len(tasks) - len(missing), len(tasks), report or (lambda done, total: None)
     told(done, total)
-    if not missing:
-        return
-    if workers == 0 and scheduler is None:
-        for task in missing:
-            make(task)
-            done += 1
-            told(done, total)
-        return
-    with _client(min(workers, len(missing)), scheduler) as client:
-        for count in _completed(client, make, missing):
-            done += count
-            told(done, total)
-
-
-@contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
-    """A Dask client of a running scheduler, or of a cluster of processes on this machine."""
-    import dask
-    import distributed
-
-    if scheduler is not None:
-        try:
-            client = distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise BuildError(f"no Dask scheduler answers at {scheduler} ({error})") from error
-        with client:
-            yield client
-        return
-    environment = "distributed.nanny.pre-spawn-environ"
-    settings = {
-        "distributed.scheduler.allowed-failures": DEATHS,
-        # Dask has malloc give freed memory back at once; taking it again for every block of images
-        # would cost as much as the work on it.
-        f"{environment}.MALLOC_TRIM_THRESHOLD_": 1 << 28,
-        f"{environment}.MALLOC_MMAP_THRESHOLD_": 1 << 25,
-    }
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
-def _completed(client: Any, make: Make, tasks: Sequence[ShardTask]) -> Iterator[int]:
-    """Make shards by Dask, and tell how many when some are finished.
-
-    Many small ones are made together: each of Dask's tasks costs milliseconds, and the scheduler
-    keeps all of them in memory.
-    """
-    import distributed
-
-    shared = groups(tasks, len(client.scheduler_info()["workers"]))
-    futures = client.map(partial(_attempt, make), shared, pure=False)
-    of_future = {future.key: group for future, group in zip(futures, shared, strict=True)}
-    try:
-        for future in distributed.as_completed(futures, loop=client.loop):
-            if error := future.result():
-                raise error
-            yield len(of_future[future.key])
-    except distributed.KilledWorker as error:
-        names = [task.name for task in of_future[error.task]]
-        over = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-        raise BuildError(f"workers keep dying over {over}") from error
-    finally:
-        client.cancel(futures)
-
-
-def groups(tasks: Sequence[ShardTask], workers: int) -> list[Sequence[ShardTask]]:
-    """Shards that are made together, each group by one worker."""
-    size = max(1, len(tasks) // (_SHARES * max(1, workers)))
-    return [tasks[start : start + size] for start in range(0, len(tasks), size)]
-
-
-def _attempt(make: Make, tasks: Sequence[ShardTask]) -> Exception | None:
-    """Make some shards; an expected error is returned, since Dask would log one that is raised."""
-    try:
-        for task in tasks:
-            make(task)
-    except (QuireError, OSError) as error:
-        return error
-    return None
+    for made, _ in pool.each(make, missing, lambda task: task.name):
+        done += len(made)
+        told(done, total)

@@ -7,7 +7,7 @@ when the source is opened; what is wrong with one sample is found when that samp
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeAlias, runtime_checkable
+from typing import Protocol, Self, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,6 @@ class Source(Protocol):
         """sha256 over the names and bytes of every file that the split is read from."""
 
 
-@runtime_checkable
 class FileSource(Source, Protocol):
     """A source of many files, each of which is read whole: its fingerprint can wait until then."""
 
@@ -76,6 +75,11 @@ class FileSource(Source, Protocol):
 
     def fingerprint(self, digests: Mapping[str, str] | None = None) -> str:
         """See `Source`. Files whose digests are given are not read."""
+
+
+def of_files(source: Source) -> FileSource | None:
+    """The source as one of many files, if it is one."""
+    return cast(FileSource, source) if hasattr(source, "digesting") else None
 
 
 class ImageSource(Source, Protocol):

@@ -290,7 +290,7 @@ def test_a_worker_that_is_killed_is_made_up_for(
 def test_a_scheduler_that_is_not_there_is_one_sentence(
     digits: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quire.builders.engine.run.PATIENCE", "1s")
+    monkeypatch.setattr("quire.builders.engine.pool.PATIENCE", "1s")
     with pytest.raises(BuildError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         build(RECIPE, digits, tmp_path / "b", scheduler="tcp://127.0.0.1:9")
 
