@@ -20,7 +20,7 @@ from quire.builders.derivation import Derivation, derivation
 from quire.builders.engine.folder import Finished
 from quire.builders.engine.place import Place, build_place
 from quire.builders.engine.plan import ShardTask
-from quire.builders.engine.pool import Pool
+from quire.builders.engine.pool import Pool, Scheduler
 from quire.builders.engine.recipe import Part, Recipe
 from quire.builders.engine.run import Report, derive, make_all
 from quire.builders.sources.source import Source
@@ -45,7 +45,7 @@ def build_like(
     *,
     outside: Mapping[str, Any],
     workers: int = 0,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     report: Report | None = None,
 ) -> Likeness:
     """Build the bundle of a manifest, or go on with one that was stopped.
@@ -56,7 +56,7 @@ def build_like(
         source: the raw dataset as KIND:PATH; None where the recipe reads none.
         outside: paths of further files that the recipe reads, by field.
         workers: local processes; 0 builds in this process.
-        scheduler: address of a running Dask scheduler to use instead.
+        scheduler: a Dask cluster that runs, or the address of its scheduler, to use instead.
         report: called when shards are finished.
 
     Raises:
@@ -99,7 +99,7 @@ def shards_like(
     partials: Path,
     outside: Mapping[str, Any],
     workers: int = 0,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     report: Report | None = None,
 ) -> None:
     """Make some shards of a manifest in a folder; one that comes out otherwise is left out.

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Union
 
 from quire.artifacts.errors import BuildError, QuireError
 
@@ -16,6 +16,12 @@ DEATHS = 2  # workers that may die over one item before the work stops
 
 _SHARES = 32  # groups of items that a worker gets, if there are as many; the last one ends them
 
+if TYPE_CHECKING:
+    from distributed.deploy.cluster import Cluster
+
+Scheduler: TypeAlias = Union[str, "Cluster"]
+"""The address of a Dask scheduler that runs, or its cluster, which knows how to get in."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -23,10 +29,8 @@ Result = TypeVar("Result")
 class Pool:
     """Workers, who are called when there is something to do, and stay until the body ends."""
 
-    def __init__(self, workers: int = 0, scheduler: str | None = None) -> None:
-        """`workers` processes of this machine, none for this process alone; or the workers of a
-        Dask scheduler by its address.
-        """
+    def __init__(self, workers: int = 0, scheduler: Scheduler | None = None) -> None:
+        """`workers` processes of this machine, 0 for this process alone; or those of a cluster."""
         self._workers = workers
         self._scheduler = scheduler
         self._client: Any = None
@@ -70,7 +74,7 @@ class Pool:
 
 
 @contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+def _client(workers: int, scheduler: Scheduler | None) -> Iterator[Any]:
     """A Dask client of a running scheduler, or of a cluster of processes on this machine."""
     import dask
     import distributed
@@ -79,7 +83,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         try:
             client = distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
-            raise BuildError(f"no Dask scheduler answers at {scheduler} ({error})") from error
+            place = getattr(scheduler, "scheduler_address", scheduler)
+            raise BuildError(f"no Dask scheduler answers at {place} ({error})") from error
         with client:
             yield client
         return

@@ -17,7 +17,7 @@ from quire.artifacts.shards import Samples, write_shard
 from quire.builders.engine import folder as building
 from quire.builders.engine.place import Place, build_place
 from quire.builders.engine.plan import ShardTask
-from quire.builders.engine.pool import Pool
+from quire.builders.engine.pool import Pool, Scheduler
 from quire.builders.engine.recipe import AnySource, Part, Recipe, Run, to_record
 from quire.builders.engine.records import Record
 from quire.builders.sources import layout
@@ -165,7 +165,7 @@ def build(
     folder: str | os.PathLike[str],
     *,
     workers: int = 0,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     skip_bad: bool = False,
     report: Report | None = None,
 ) -> Manifest:
@@ -177,7 +177,7 @@ def build(
         folder: where; on a cluster, a folder that every worker sees under the same name, or an
             address that all can write to, such as s3://bucket/name.
         workers: local processes; 0 builds in this process.
-        scheduler: address of a running Dask scheduler to use instead.
+        scheduler: a Dask cluster that runs, or the address of its scheduler, to use instead.
         skip_bad: leave out samples that cannot be read, with the reasons in the manifest.
         report: called when shards are finished.
 
