@@ -15,6 +15,7 @@ import pytest
 import quire
 from quire.artifacts import address as addresses
 from tests.artifacts.sharing.hub_server import REPOSITORY, TOKEN, HubServer
+from tests.builders.engine.test_source_read_once import write_images
 from tests.loaders.served import Server
 from tests.same_folder import assert_same
 from tests.serving import serving
@@ -97,6 +98,32 @@ def test_a_bundle_is_built_in_a_store(
     ran(capfd, "pull", there, "--out", str(tmp_path / "here"))
     assert_same(built, tmp_path / "here")
     assert not fsspec.filesystem("s3").find("bucket/built/.building")
+
+
+def test_a_source_in_a_store_is_built_into_it(
+    bucket: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing lies on a disk: neither the images, nor the bundle."""
+    images = write_images(tmp_path / "images")
+    fsspec.filesystem("s3").put(str(images), "bucket/images", recursive=True)
+    build = ("build", "corrupted", "--split", "all", *FEW)
+    source, there = f"folder:{bucket}/images", f"{bucket}/from-images"
+    ran(
+        capfd,
+        *build,
+        "--source",
+        f"folder:{images}",
+        "--workers",
+        "0",
+        "--out",
+        str(tmp_path / "here"),
+    )
+    ran(capfd, *build, "--source", source, "--workers", "2", "--out", there)
+    ran(capfd, "pull", there, "--out", str(tmp_path / "back"))
+    assert_same(tmp_path / "here", tmp_path / "back")
+    assert "DIFFERENT" not in ran(capfd, "rebuild", there, "--source", source, "--shards", "99")
+    said = ran(capfd, *build, "--source", f"{source}-none", "--out", f"{there}2", status=1)
+    assert said.count("\n") == 1 and f"in {bucket}/images-none; found no such folder" in said
 
 
 def test_nothing_of_a_store_is_in_what_was_shared(

@@ -29,7 +29,8 @@ from quire.builders.sources.coco_regions import region
 from quire.builders.sources.pictures import decode
 from quire.builders.sources.scene import Annotation, Mask, Scene
 from quire.builders.sources.source import MASKS, SCENES, Image
-from quire.builders.sources.tree import Digesting, Tree, UnfitError, named_digests, tree_at
+from quire.builders.sources.tree import Digesting, Tree, UnfitError, named_digests
+from quire.builders.sources.tree_kinds import tree_at
 
 _SUFFIXES = {"jpg": {".jpg", ".jpeg"}, "png": {".png"}}
 _MAGIC = {"jpg": b"\xff\xd8", "png": b"\x89PNG"}

@@ -24,7 +24,8 @@ from quire.artifacts.manifest import LeftOut
 from quire.builders.sources import layout
 from quire.builders.sources.pictures import decode, shape_in_header
 from quire.builders.sources.source import Block, Image
-from quire.builders.sources.tree import Digesting, Tree, UnfitError, named_digests, tree_at
+from quire.builders.sources.tree import Digesting, Tree, UnfitError, named_digests
+from quire.builders.sources.tree_kinds import tree_at
 
 ALL = "all"  # the split that takes a folder's subfolders for classes, not for splits
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")

@@ -10,7 +10,8 @@ from quire.artifacts.members import check_key
 from quire.builders.sources import layout
 from quire.builders.sources.sbd import find_sbd, sbd_ids
 from quire.builders.sources.source import UNDIVIDED
-from quire.builders.sources.tree import Tree, UnfitError, stem, tree_at
+from quire.builders.sources.tree import Tree, UnfitError, stem
+from quire.builders.sources.tree_kinds import tree_at
 from quire.builders.sources.voc import INSTANCES, OBJECTS, Voc
 
 SPLITS = ("train", "val", "trainval", "train_aug", UNDIVIDED)

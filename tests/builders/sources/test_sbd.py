@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import io
 
 from quire.builders.sources.sbd import find_sbd, read_mat
-from quire.builders.sources.tree import Disk, UnfitError
+from quire.builders.sources.tree import UnfitError
+from quire.builders.sources.tree_kinds import Disk
 from tests.builders.sources.devkit import write_mat
 
 PATIENT = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,18 +15,11 @@ import pytest
 from quire.artifacts import address as addresses
 from quire.artifacts.address import Address
 from quire.artifacts.errors import SourceError
-from quire.builders.sources import tree as trees
+from quire.builders.sources import tree_kinds as trees
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.source import ANNOTATIONS, MASKS, SCENES
-from quire.builders.sources.tree import (
-    UNREAD,
-    Digesting,
-    Disk,
-    Tree,
-    UnfitError,
-    named_digests,
-    tree_at,
-)
+from quire.builders.sources.tree import UNREAD, Digesting, Tree, UnfitError, named_digests
+from quire.builders.sources.tree_kinds import Disk, tree_at
 from tests.builders.sources.devkit import mask_of, write_devkit, write_mat
 from tests.builders.sources.test_coco import marked, square, write_coco
 from tests.builders.sources.test_folders import two_classes, write

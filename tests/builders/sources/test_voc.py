@@ -13,7 +13,7 @@ from quire.artifacts.manifest import LeftOut
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.scene import Annotation, Scene, SceneObject
 from quire.builders.sources.source import ANNOTATIONS, MASKS, SCENES
-from quire.builders.sources.tree import Disk
+from quire.builders.sources.tree_kinds import Disk
 from quire.builders.sources.voc import CLASS_NAMES, Voc
 from quire.builders.sources.voc_lists import open_voc
 from tests.builders.real_data import real_data
