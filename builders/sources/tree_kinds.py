@@ -101,7 +101,8 @@ class Disk:
         """See `Tree`."""
         try:
             with self._file(name).open("rb") as file:
-                return file.read(length)
+                size = os.fstat(file.fileno()).st_size
+                return file.read(min(length, size))
         except OSError as error:
             raise UnfitError(error.strerror or str(error)) from error
 
