@@ -162,8 +162,8 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
         *("quire.train.commands.measure", "evaluate_command"),
     ),
     "attack": _later(
-        "Attack trained sparse networks: how often and how easily they are fooled.",
-        *("quire.train.commands.measure", "attack_command"),
+        "Attack what was trained: how often, how easily, by how many queries it is fooled.",
+        *("quire.train.commands.attack", "attack_commands"),
     ),
     "panels": _later(
         "Show what networks of segmentation make of scenes, side by side, in one picture.",
@@ -268,4 +268,8 @@ def _run(arguments: list[str]) -> int:
         from quire.train.commands.build import build_arguments
 
         rest = build_arguments(rest)
+    if name == "attack":
+        from quire.train.commands.attack import attack_arguments
+
+        rest = attack_arguments(rest)
     return int(tyro.extras.subcommand_cli_from_dict(made, prog=f"quire {name}", args=rest))

@@ -128,7 +128,7 @@ def evaluate(
     if "transductive" in how.settings and config.head == "graph":
         if size < 2:
             raise RunError("a transductive graph needs two nodes; batch_size is 1")
-        chosen = _context(run, config, context or run.data, size - 1, how.seed)
+        chosen = context_of(run, config, context or run.data, size - 1, how.seed)
         keys = chosen.keys(torch.from_numpy(chosen.rows))
         judge.see(next(iter(chosen))["image"])
     measured = _measure(judge, whole, data, how, size, report)
@@ -243,7 +243,7 @@ def rows_of_cells(whole: Stream, how: Evaluate) -> Cells:
     return {cell: np.intersect1d(rows, kept) for cell, rows in cells.items()}
 
 
-def _context(run: Run, config: Classify, data: str, size: int, seed: int) -> Stream:
+def context_of(run: Run, config: Classify, data: str, size: int, seed: int) -> Stream:
     """Training images of the run, chosen at random: one batch. -> `size` images, or all.
 
     Raises:

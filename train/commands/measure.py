@@ -1,10 +1,10 @@
-"""The commands that look at what was trained: `quire evaluate` and `quire attack`."""
+"""The command that measures what was trained: `quire evaluate`."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
 from quire.artifacts.errors import RunError
 from quire.train.classify.evaluate import Evaluate, Measured, evaluate
@@ -14,12 +14,10 @@ from quire.train.engine.options import Bar
 from quire.train.engine.runs import read_run
 from quire.train.report.grid import Grid, as_csv, as_text
 from quire.train.segmentation.run import Segment
-from quire.train.sparse.attack import attack, columns
-from quire.train.sparse.attack_catalogue import Attack
 from quire.train.sparse.evaluate import COLUMNS as MEASURED
 from quire.train.sparse.evaluate import measure
 from quire.train.sparse.loading import KINDS
-from quire.train.sparse.overview import attacked_grid, measured_grid
+from quire.train.sparse.overview import measured_grid
 from quire.train.sparse.table import as_lines
 
 
@@ -102,37 +100,6 @@ def measure_networks(
         file.write_text(as_lines(rows, MEASURED), "utf-8")
     print(as_text(measured_grid(data, rows, KINDS[read_run(run).method])))
     return 0
-
-
-def attack_command(bar: Bar) -> Callable[..., int]:
-    """The command that attacks the networks of a run."""
-
-    def command(
-        run: Positional[Path],
-        data: BundleOption,
-        how: Annotated[Attack, OmitArgPrefixes, FlagCreatePairsOff],
-        device: str | None = None,
-        csv: Path | None = None,
-    ) -> int:
-        """Attack trained sparse networks: how often and how easily they are fooled.
-
-        The measures of Ben Amor, Stier & Granitzer, with intervals over networks. What is known is
-        not measured again, and an attack that was stopped goes on.
-
-        Args:
-            run: The folder of a finished run of sparse networks.
-            data: The bundle whose images are attacked: a folder, or an address.
-            device: Where to compute: cpu, cuda, cuda:1; default: a GPU where there is one.
-            csv: Write a line for each network to this file.
-        """
-        with bar("images") as report:
-            rows = attack(run, data, how=how, device=device, report=report)
-        if csv:
-            csv.write_text(as_lines(rows, columns(how)), "utf-8")
-        print(as_text(attacked_grid(data, rows, how, KINDS[read_run(run).method])))
-        return 0
-
-    return command
 
 
 def table(data: str, found: Mapping[Path, list[Measured]]) -> Grid:

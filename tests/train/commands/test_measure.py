@@ -109,20 +109,30 @@ def test_what_is_wrong_is_one_line(place: Path, capsys: pytest.CaptureFixture[st
     assert "holds no run of ours" in capsys.readouterr().err
 
 
-def test_a_classifier_is_not_attacked_yet(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_kind_of_run_has_its_attacks(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["--data", str(place / "train"), "--out", str(place / "classifier")]
     small = ["--encoder", "resnet8", "--head", "linear", "--epochs", "1", "--batch-size", "40"]
     assert quire.main(["train", "classify", *command, *small, "--no-tensorboard"]) == 0
     capsys.readouterr()
-    assert quire.main(["attack", str(place / "classifier"), "--data", str(place / "test")]) == 1
-    assert "is a run of classify, not of sparse or prune" in capsys.readouterr().err
+    for run, kind in (("classifier", "networks"), ("run", "classifier")):
+        words = ["attack", kind, str(place / run), "--data", str(place / "test")]
+        assert quire.main(words) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "is a run of" in error, error
 
 
 def test_help_has_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     for command, options in (
         (["train", "sparse"], ("graphs", "first", "together", "seeds", "test", "betas")),
         (["train", "prune"], ("prunings", "retrain", "betas", "test", "seed")),
-        (["attack"], ("attacks", "epsilon", "cap", "population", "pixel-images", "mutation")),
+        (
+            ["attack", "networks"],
+            ("attacks", "epsilon", "cap", "population", "pixel-images", "mutation"),
+        ),
+        (
+            ["attack", "classifier"],
+            ("images", "context", "simba.step", "simba.basis", "bandits.norm", "bandits.tile"),
+        ),
     ):
         with pytest.raises(SystemExit) as end:
             quire.main([*command, "--help"])
