@@ -50,6 +50,8 @@ class Queries:
     """SimBA goes along random directions; Bandits-TD along a gradient that it guesses."""
     images: int = 1000
     """Test images, chosen at random by the seed; those that the model has right are attacked."""
+    skip: int = 0
+    """So many of the images that the seed chooses are left out, for another use of them."""
     simba: SimBA = field(default_factory=SimBA)
     bandits: Bandits = field(default_factory=Bandits)
     batch_size: int | None = None
@@ -72,6 +74,7 @@ class Queries:
             raise RunError(f"there is no attack {min(unknown)!r} by queries")
         check_at_least(1, self, "images", "at_once", error=RunError)
         check_at_least(2, self, "batch_size", error=RunError)
+        check_at_least(0, self, "skip", error=RunError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +275,7 @@ def _check(target: _Target, how: Queries, blocks: Sequence[NDArray[np.int64]]) -
 def _question(target: _Target, how: Queries, kind: Kind) -> dict[str, Any]:
     """What decides the answers, beside the run."""
     record = to_record(how)
-    common = {name: record[name] for name in ("images", "at_once", "seed")}
+    common = {name: record[name] for name in ("images", "skip", "at_once", "seed")}
     return {"method": "classify", "what": kind, **target.about, **common, kind: record[kind]}
 
 
@@ -291,10 +294,10 @@ def _rows(whole: Stream, data: str, how: Queries) -> NDArray[np.int64]:
     """
     cells = cells_of(whole.index).items()
     rows = next((rows for (name, _), rows in cells if name == CLEAN), whole.rows)
-    if len(rows) < how.images:
-        raise RunError(f"{data} has {len(rows):,} clean images; {how.images:,} were asked for")
+    if len(rows) < (wanted := how.skip + how.images):
+        raise RunError(f"{data} has {len(rows):,} clean images; {wanted:,} were asked for")
     rng = np.random.default_rng(key(how.seed, "attacked"))
-    return rng.permutation(rows)[: how.images].astype(np.int64)
+    return rng.permutation(rows)[how.skip : wanted].astype(np.int64)
 
 
 @contextmanager

@@ -50,10 +50,9 @@ class Classifier:
         """Train and measure one seed, as far as that was not done before."""
         config = replace(self.config, seed=seed, weights=place.weights.get(self.config.encoder))
         data, anchors = folders[self.data], self._anchors(seed, place)
-        run = run_folder(config, data, anchors, place)
+        run = fitted(config, data, anchors, place)
         named = None if anchors is None else anchors.place
         options: dict[str, Any] = {"anchors": named, "report": place.report}
-        train(config, data.place, run, running=place.running, **options)
         options |= {"context": data.place, "device": place.running.device}
         measured = []
         for bundle, how in self.tests:
@@ -70,6 +69,14 @@ class Classifier:
 
 
 Classifiers: TypeAlias = Trials[Classifier, Measured]
+
+
+def fitted(config: Classify, data: Ready, anchors: Ready | None, place: Place) -> Path:
+    """A finished run, trained as far as that was not done before. -> its folder."""
+    run = run_folder(config, data, anchors, place)
+    named = None if anchors is None else anchors.place
+    train(config, data.place, run, running=place.running, anchors=named, report=place.report)
+    return run
 
 
 def run_folder(config: Classify, data: Ready, anchors: Ready | None, place: Place) -> Path:

@@ -26,10 +26,10 @@ _SOLID, _SHEER = 0.8, 0.2  # how strong a bar is drawn, and one with others befo
 class Histogram:
     """How many values of each group fall where; groups have the same bars.
 
-    NaN and infinite values are left out.
+    NaN and infinite values are left out; with `limits`, so is what is beyond them.
 
     Raises:
-        ValueError: the number of bins is not positive.
+        ValueError: the number of bins is not positive, or the limits are not in order.
     """
 
     kind: ClassVar[str] = "histogram"
@@ -40,10 +40,14 @@ class Histogram:
     y_label: str = "count"
     groups: Mapping[str, Values]  # (n,) each; "" is not in the legend
     bins: int | None = None  # of equal width; None: as many as `edges_of` finds, or `apart`
+    limits: tuple[float, float] | None = None  # the first edge and the last; None: by the values
+    centres: bool = False  # a dashed line at each group's median, a dotted one at its mean
 
     def __post_init__(self) -> None:
         if self.bins is not None and self.bins < 1:
             raise ValueError(f"{self.title}: {self.bins} bins; there must be at least 1")
+        if self.limits is not None and not self.limits[0] < self.limits[1]:
+            raise ValueError(f"{self.title}: limits {self.limits}; the lower one comes first")
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -62,18 +66,25 @@ class Histogram:
         if not len(pooled):
             return
         colors = [looks[key]["color"] for key in self.keys]
-        places = apart(pooled) if self.bins is None else None
+        places = apart(pooled) if self.bins is None and self.limits is None else None
         if places is None:
-            edges = edges_of(pooled) if self.bins is None else _even(pooled, self.bins)
+            edges = self._edges(pooled)
             _draw_bins(axes, [np.histogram(one, edges)[0] for one in groups], edges, colors)
             round_ticks(axes, size.inside)
         else:
             counts = [(one[:, None] == places).sum(axis=0) for one in groups]
             _draw_at(axes, counts, places, colors)
             ticks_among(axes, places.tolist(), size.inside)
+        if self.centres:
+            _draw_centres(axes, groups, colors)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=(1, 2, 5, 10)))
         axes.grid(visible=False, axis="x")
+
+    def _edges(self, pooled: Floats) -> Floats:
+        if self.limits is not None:
+            return np.linspace(*self.limits, (self.bins or _DISTINCT) + 1)
+        return edges_of(pooled) if self.bins is None else _even(pooled, self.bins)
 
     @staticmethod
     def handle(look: Look) -> Patch:
@@ -143,6 +154,14 @@ def _draw_bins(axes: Axes, counts: list[Floats], edges: Floats, colors: list[str
         else:
             axes.stairs(heights, edges, fill=True, color=color, alpha=_SHEER)
             axes.stairs(heights, edges, color=color, linewidth=1.6)
+
+
+def _draw_centres(axes: Axes, groups: list[Floats], colors: list[str]) -> None:
+    """A dashed line at the median of each group, a dotted one at its mean."""
+    for values, color in zip(groups, colors, strict=True):
+        if len(values):
+            axes.axvline(float(np.median(values)), color=color, linestyle="--", linewidth=1.4)
+            axes.axvline(float(np.mean(values)), color=color, linestyle=":", linewidth=1.4)
 
 
 def _draw_at(axes: Axes, counts: list[Floats], places: Floats, colors: list[str]) -> None:
