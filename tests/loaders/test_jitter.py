@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms import functional as theirs
 
 from quire.loaders.draws import Draws
-from quire.loaders.jitter import CHANGES, jitter, random_jitter
+from quire.loaders.jitter import CHANGES, jitter, random_grey, random_jitter, turn_hue
 from tests.loaders.test_augment import FORMATS, OnDevice, formats, images_of
 
 ORDERS = list(itertools.permutations(range(3)))
@@ -173,3 +173,78 @@ def test_what_makes_no_sense_is_refused() -> None:
         random_jitter(torch.zeros(2, 4, 4, 4), draws=draws, strengths=(0.4, 0.4, 0.4))
     with pytest.raises(RuntimeError, match="shape"):
         random_jitter(torch.zeros(4, 3, 4, 4), draws=draws, strengths=(0.4, 0.4, 0.4))
+
+
+# ---- hue, and what is done to some images alone
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@settings(max_examples=30)
+@given(st.integers(1, 12), st.integers(1, 12), formats, st.integers(0, 99))
+def test_changes_with_hue_are_torchvisions(
+    channels: int, rows: int, columns: int, layout: torch.memory_format, seed: int
+) -> None:
+    orders = torch.tensor([*itertools.permutations(range(4))])
+    images = images_of((24, channels, rows, columns), layout, seed)
+    images[:, :, 0, 0] = images[:, :1, 0, 0]  # greys, which have no hue
+    generator = torch.Generator().manual_seed(seed)
+    factors = 2.5 * torch.rand(24, 4, generator=generator)
+    factors[:, 3] = factors[:, 3] / 2.5 - 0.5
+    found = jitter(images, factors, orders)
+    assert found.dtype == torch.float32 and found.is_contiguous(memory_format=layout)
+    made = []
+    for image, own, order in zip(images, factors.tolist(), orders.tolist(), strict=True):
+        image = image.double()
+        for change in order:
+            if CHANGES[change] == "hue":
+                image = theirs.adjust_hue(image, own[change])
+            else:
+                image = getattr(theirs, f"adjust_{CHANGES[change]}")(image, own[change])
+        made.append(image)
+    # a hue is a quotient: where a pixel is nearly grey, rounding can turn it
+    assert (found.double() - torch.stack(made)).abs().median() < 1e-6
+    assert ((found.double() - torch.stack(made)).abs() < 1e-4).double().mean() > 0.99
+
+
+def test_hue_leaves_value_and_chroma() -> None:
+    images = images_of((8, 3, 6, 6), torch.contiguous_format)
+    turned = turn_hue(images, torch.full((8, 1, 1, 1), 0.21))
+    torch.testing.assert_close(turned.amax(1), images.amax(1))
+    torch.testing.assert_close(turned.amin(1), images.amin(1), atol=1e-6, rtol=0)
+    whole = turn_hue(turned, torch.full((8, 1, 1, 1), 0.79))
+    torch.testing.assert_close(whole, images, atol=1e-5, rtol=0)
+
+
+def test_without_hue_the_draws_are_what_they_were() -> None:
+    images, draws = images_of((8, 3, 6, 6), torch.contiguous_format), Draws(0, 1, torch.arange(8))
+    plain = random_jitter(images, draws=draws, strengths=(0.4, 0.4, 0.4))
+    numbers = draws.uniforms("jitter", 6)
+    order = numbers[:, 3:].argsort(dim=1, stable=True)
+    assert torch.equal(plain, jitter(images, 0.6 + 0.8 * numbers[:, :3], order))
+
+
+def test_some_images_are_changed_and_some_lose_their_colours() -> None:
+    images, draws = (
+        images_of((4000, 3, 2, 2), torch.contiguous_format),
+        Draws(0, 1, torch.arange(4000)),
+    )
+    changed = random_jitter(
+        images, draws=draws, strengths=(0.4, 0.4, 0.4), hue=0.1, probability=0.8
+    )
+    share = (changed != images).flatten(1).any(1).double().mean().item()
+    assert stats.binomtest(round(share * 4000), 4000, 0.8).pvalue > 1e-6
+    grey = random_grey(images, draws=draws, probability=0.2)
+    without = (grey == grey[:, :1]).flatten(1).all(1)
+    assert stats.binomtest(int(without.sum()), 4000, 0.2).pvalue > 1e-6
+    assert torch.equal(grey[~without], images[~without])
+    expected = theirs.rgb_to_grayscale(images[without], 3)
+    torch.testing.assert_close(grey[without], expected, atol=1e-6, rtol=0)
+    one = images[:, :1]
+    assert torch.equal(random_grey(one, draws=draws, probability=0.2), one)
+
+
+@pytest.mark.parametrize("wrong", [{"hue": 0.6}, {"hue": -0.1}, {"probability": 1.1}])
+def test_a_hue_beyond_half_the_circle_is_refused(wrong: dict[str, float]) -> None:
+    images, draws = images_of((2, 3, 2, 2), torch.contiguous_format), Draws(0, 1, torch.arange(2))
+    with pytest.raises(ValueError, match="hue is"):
+        random_jitter(images, draws=draws, strengths=(0, 0, 0), **wrong)
