@@ -30,7 +30,8 @@ from quire.train.attacks.evolution import Evolution
 from quire.train.attacks.one_pixel import one_pixel
 from quire.train.classify.anchors import read_anchors
 from quire.train.classify.run import Classify, build_model, described
-from quire.train.classify.training import Training, batches_of
+from quire.train.classify.steps import Training
+from quire.train.classify.training import batches_of
 from quire.train.engine.options import Running
 from quire.train.engine.ranks import Ranks
 from quire.train.segmentation.run import Segment

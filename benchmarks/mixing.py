@@ -26,7 +26,7 @@ from quire.loaders.augment import to_float
 from quire.loaders.order import Shuffle
 from quire.loaders.stream import Stream, stream
 from quire.train.classify.run import Classify, build_model, described
-from quire.train.classify.training import Training
+from quire.train.classify.steps import Training
 from quire.train.engine.options import best_device
 from quire.train.engine.ranks import Ranks
 from quire.train.report.intervals import interval

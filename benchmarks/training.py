@@ -20,9 +20,11 @@ import torch.nn.functional as F
 import tyro
 
 from benchmarks.timing import Contender, Run, Table, measure, write_report
+from quire.models.classifier import Classifier
 from quire.models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
 from quire.train.classify.run import Classify, Encoder, build_model, described
-from quire.train.classify.training import Training, batches_of
+from quire.train.classify.steps import Training
+from quire.train.classify.training import batches_of
 from quire.train.engine.options import Precision, Running, autocast, best_device
 from quire.train.engine.ranks import Ranks
 from quire.train.studies.mbsg.setting import BASELINE, VARIANTS
@@ -121,6 +123,7 @@ def heads(options: Options, features: int = 2048, nodes: int = 256) -> list[Cont
 def parts(training: Training, rounds: int) -> dict[str, float]:
     """The share of a step that each of its parts takes, in the median over steps."""
     config, model = training.config, training.model
+    assert isinstance(model, Classifier)
     seconds: dict[str, list[float]] = {}
     batches = training.left()
     for _ in range(rounds):

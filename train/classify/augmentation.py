@@ -5,7 +5,7 @@ from torch import Tensor
 
 from quire.loaders.augment import random_flip, random_resized_crop, random_shift, to_float
 from quire.loaders.draws import Draws
-from quire.loaders.jitter import random_jitter
+from quire.loaders.jitter import random_grey, random_jitter
 from quire.train.classify.run import Classify
 
 
@@ -21,6 +21,14 @@ def augmented(config: Classify, images: Tensor, draws: Draws) -> Tensor:
         images = random_shift(images, draws=draws, most=config.shift)
     if config.flip:
         images = random_flip(images, draws=draws)
-    if any(config.jitter):
-        images = random_jitter(images, draws=draws, strengths=config.jitter)
+    if any(config.jitter) or config.hue:
+        images = random_jitter(
+            images,
+            draws=draws,
+            strengths=config.jitter,
+            hue=config.hue,
+            probability=config.jittered,
+        )
+    if config.grey:
+        images = random_grey(images, draws=draws, probability=config.grey)
     return images.contiguous(memory_format=torch.channels_last)

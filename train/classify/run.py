@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -17,6 +17,7 @@ from quire.models.classifier import ENCODERS, Classifier, head_of
 from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead
 from quire.models.cnn2graph_losses import LossConfig, LossWeights
 from quire.models.similarity_graph import GraphConfig
+from quire.train.classify.baselines import AffinityConfig, DistillationConfig, SupConConfig
 from quire.train.engine.checkpoint import load_weights
 from quire.train.engine.dataset_checks import class_names, shape_of
 from quire.train.engine.options import Precision
@@ -43,6 +44,8 @@ Encoder: TypeAlias = Literal[
 Head: TypeAlias = Literal["linear", "graph", "cnn2graph"]
 Model: TypeAlias = Classifier | CNN2Graph
 
+ObjectiveName: TypeAlias = Literal["cross-entropy", "supcon", "affinity", "ddgsd"]
+
 WEIGHTS = "weights"  # what a run's record calls the file that its encoder began with
 # Fields that are of one head alone, and those that the first runs did not have.
 _OF_HEAD: Mapping[Head, Set[str]] = {
@@ -50,7 +53,16 @@ _OF_HEAD: Mapping[Head, Set[str]] = {
     "graph": {"graph"},
     "cnn2graph": {"cnn2graph", "losses", "loss_weights"},
 }
-_LATER = {"cnn2graph", "losses", "loss_weights", "shift", "jitter", "resize", WEIGHTS}
+_OF_OBJECTIVE: Mapping[ObjectiveName, Set[str]] = {
+    "cross-entropy": set(),
+    "supcon": {"supcon"},
+    "affinity": {"affinity"},
+    "ddgsd": {"ddgsd"},
+}
+_LATER = {
+    *("cnn2graph", "losses", "loss_weights", "shift", "jitter", "resize", WEIGHTS),
+    *("objective", "supcon", "affinity", "ddgsd", "hue", "jittered", "grey"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +84,12 @@ class Classify:
     batch, or attention to anchors and proxies (which needs a bundle of anchors)."""
     graph: Annotated[GraphConfig, OmitArgPrefixes] = field(default_factory=GraphConfig)
     cnn2graph: CNN2GraphConfig = field(default_factory=CNN2GraphConfig)
+    objective: ObjectiveName = "cross-entropy"
+    """What a linear head learns by: cross-entropy; supervised contrast and then a linear probe;
+    cross-entropy and affinity within classes; or self-distillation between two views."""
+    supcon: SupConConfig = field(default_factory=SupConConfig)
+    affinity: AffinityConfig = field(default_factory=AffinityConfig)
+    ddgsd: DistillationConfig = field(default_factory=DistillationConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     loss_weights: LossWeights = field(default_factory=LossWeights)
     epochs: int = 500
@@ -98,6 +116,12 @@ class Classify:
     """Flip every second image horizontally; not for digits and letters."""
     jitter: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """How far brightness, contrast and saturation change at random, as parts of 1."""
+    hue: float = 0.0
+    """How far the hue turns at random, as a part of the circle, up to .5."""
+    jittered: float = 1.0
+    """Part of the images whose brightness, contrast, saturation and hue change."""
+    grey: float = 0.0
+    """Part of the images that lose their colours."""
     resize: int | None = None
     """Bring images to so many pixels square in the model; default: as they are."""
     mean: tuple[float, ...] = ()
@@ -123,10 +147,22 @@ class Classify:
         check_at_least(0, self, "shift", error=RunError)
         if len(self.jitter) != 3 or not all(0 <= strength < math.inf for strength in self.jitter):
             raise RunError(f"jitter is {self.jitter}; it must be three numbers of at least 0")
+        if not (0 <= self.hue <= 0.5 and 0 <= self.jittered <= 1 and 0 <= self.grey <= 1):
+            raise RunError("hue must be in 0 to .5, jittered and grey parts of 1")
+        self._check_objective()
         if self.weights and not self.encoder.startswith("imagenet-"):
             raise RunError(f"there are weights for ImageNet's encoders alone, not {self.encoder}")
         if len(self.mean) != len(self.std) or not all(std > 0 for std in self.std):
             raise RunError("mean and std must have a number for each channel, std above 0")
+
+    def _check_objective(self) -> None:
+        if self.objective != "cross-entropy" and self.head != "linear":
+            raise RunError(f"{self.objective} is an objective of --head linear, not {self.head}")
+        default = {one.name: one for one in fields(self)}
+        for name in sorted(set().union(*_OF_OBJECTIVE.values()) - _OF_OBJECTIVE[self.objective]):
+            factory: Any = default[name].default_factory
+            if getattr(self, name) != factory():
+                raise RunError(f"{name} is given, but the objective is {self.objective}")
 
 
 def learning_rate(config: Classify, progress: float) -> float:
@@ -175,7 +211,8 @@ def recorded(config: Classify) -> dict[str, Any]:
     head are always there.
     """
     record, default = to_record(config), to_record(Classify())
-    absent = {name for name in _LATER - _OF_HEAD[config.head] if record[name] == default[name]}
+    own = _OF_HEAD[config.head] | _OF_OBJECTIVE[config.objective]
+    absent = {name for name in _LATER - own if record[name] == default[name]}
     return {name: value for name, value in record.items() if name not in absent}
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from quire.models.classifier import Classifier
+from quire.models.classifier import Classifier, NormalisedEncoder
 from quire.models.cnn2graph import CNN2Graph, Joint
 from quire.train.engine.options import best_device
 from quire.train.engine.runs import Run, claim
@@ -123,6 +123,24 @@ class WholeBatch(nn.Module):
         return logits
 
 
+class WholeViews(nn.Module):
+    """Features and outputs of the nodes of all ranks, from views of this rank's images."""
+
+    def __init__(self, model: NormalisedEncoder, head: nn.Module, views: int) -> None:
+        """`head` makes an output of features: logits, or an embedding."""
+        super().__init__()
+        self.model = model
+        self.head = head
+        self.views = views
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(V b, channels, H, W), view after view -> (V, B, F), (V, B, C), equal on every rank."""
+        own = self.model.features(images).chunk(self.views)
+        features = torch.stack([gathered(view) for view in own])
+        outputs = self.head(features.flatten(0, 1))
+        return features, outputs.unflatten(0, features.shape[:2])
+
+
 class WholeJoint(nn.Module):
     """All nodes of a step of CNN2Graph: images of all ranks, anchors and proxies, classified.
 
@@ -162,6 +180,17 @@ def over_ranks(model: Classifier | CNN2Graph, ranks: Ranks) -> nn.Module:
     rank embeds; rank 0's are kept.
     """
     whole = WholeJoint(model) if isinstance(model, CNN2Graph) else WholeBatch(model)
+    return _normalised_together(whole, model, ranks)
+
+
+def views_over_ranks(
+    model: NormalisedEncoder, head: nn.Module, views: int, ranks: Ranks
+) -> nn.Module:
+    """The same of several views of each image; what comes back takes what `WholeViews` takes."""
+    return _normalised_together(WholeViews(model, head, views), model, ranks)
+
+
+def _normalised_together(whole: nn.Module, model: NormalisedEncoder, ranks: Ranks) -> nn.Module:
     if ranks.size > 1 and ranks.device.type == "cuda":
         model.encoder = nn.SyncBatchNorm.convert_sync_batchnorm(model.encoder)
     return averaging(whole, ranks)

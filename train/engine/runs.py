@@ -5,6 +5,7 @@
     checkpoint-00001234/  where a run that was stopped goes on
     failed.json           the batch whose loss was NaN or infinite
     model.safetensors     the trained weights, written last: a run that has them is finished
+    contrast.safetensors  of a classifier in two stages: the weights after the first
     separation.safetensors  of segmentation in two stages: the weights after the first
     evaluations/          what was measured on which bundle
 
@@ -33,6 +34,7 @@ from quire.artifacts.lock import held
 
 FORMAT = 1
 RUN, METRICS, MODEL, FAILED = "run.json", "metrics.jsonl", "model.safetensors", "failed.json"
+CONTRAST = "contrast.safetensors"
 NETWORKS = "networks.csv"
 EVALUATIONS = "evaluations"
 _LOCK = "lock"

@@ -21,7 +21,8 @@ from quire.train.classify.anchors import (
 )
 from quire.train.classify.augmentation import augmented
 from quire.train.classify.run import described
-from quire.train.classify.training import Training, batches_of, train
+from quire.train.classify.steps import Training
+from quire.train.classify.training import batches_of, train
 from quire.train.engine.ranks import Ranks
 from quire.train.engine.runs import Run, read_run
 from tests.bundles import image_bundle, random_images

@@ -16,7 +16,8 @@ from quire.models.cnn2graph_losses import LossConfig, LossWeights, losses
 from quire.train.classify.anchors import AnchorViews, read_anchors
 from quire.train.classify.objectives import CrossEntropy, ProxyLosses, objective_of
 from quire.train.classify.run import Classify, build_model, described, trained
-from quire.train.classify.training import Training, batches_of, train
+from quire.train.classify.steps import Training
+from quire.train.classify.training import batches_of, train
 from quire.train.engine.metrics import read_metrics
 from quire.train.engine.options import key
 from quire.train.engine.ranks import Ranks
