@@ -84,6 +84,7 @@ def learn(
     if kept.exists():  # the first stage was finished before
         checkpoint.load_weights(kept, contrastive)
     else:
+        model.head.requires_grad_(False)  # it has no part in this stage
         together = views_over_ranks(model, contrastive.projection, 2, ranks)
         objective = SupervisedContrast(together, config.supcon)
         if running.compile:
@@ -93,6 +94,7 @@ def learn(
         if ranks.first:
             checkpoint.save_weights(kept, contrastive)
             shutil.rmtree(out / _STAGES[0], ignore_errors=True)
+    model.head.requires_grad_(True)
     model.encoder.requires_grad_(False)
     torch.manual_seed(key(config.seed, "probe weights"))
     model.head.final.reset_parameters()

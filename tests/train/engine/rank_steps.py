@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,12 @@ from torch import Tensor, nn
 from quire.models.classifier import Classifier
 from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, CNN2GraphHead
 from quire.models.cnn2graph_losses import losses, total
+from quire.models.contrastive import Contrastive
 from quire.models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
-from quire.train.engine.ranks import gathered, joined, over_ranks
+from quire.train.classify.baselines import SupConConfig
+from quire.train.classify.objectives import Objective, SupervisedContrast, objective_of
+from quire.train.classify.run import Classify
+from quire.train.engine.ranks import Ranks, gathered, joined, over_ranks, views_over_ranks
 
 HEADS = {
     "linear": None,
@@ -27,6 +32,7 @@ KINDS = {
     "mean": CNN2GraphConfig(kind="mean", degree=9),
     "max": CNN2GraphConfig(kind="max"),
 }
+RIVALS = ("supcon", "affinity", "ddgsd")
 ANCHORS = (1, 4, 7)  # one: a rank has none of its own
 
 
@@ -69,6 +75,25 @@ def compared(
     return {"loss": loss.detach(), "logits": joint.images.logits.detach(), **gradients(model)}
 
 
+def rivalled(name: str, ranks: Ranks, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """The loss of a step of one of the rivals on two views of this rank's images; gradients."""
+    model = small_model(None)
+    objective: Objective
+    if name == "supcon":
+        model.head.requires_grad_(False)
+        contrastive = Contrastive(model, 5).double()
+        together = views_over_ranks(model, contrastive.projection, 2, ranks)
+        objective = SupervisedContrast(together, SupConConfig())
+        learned: nn.Module = contrastive
+    else:
+        config: Any = Classify(head="linear", objective=name)  # type: ignore[arg-type]
+        objective, learned = objective_of(config, model, ranks, None), model
+    views = images if name == "affinity" else torch.cat([images, images.flip(3)])
+    loss = objective(views, gathered(labels), 0).loss
+    loss.backward()
+    return {"loss": loss.detach(), **gradients(learned)}
+
+
 def gradients(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
@@ -96,6 +121,11 @@ def as_rank(out: Path) -> None:
                     found[f"{kind} {share} {count}"] = compared(
                         comparer, together, images[own], gathered(labels[own]), count
                     )
+        for rival in RIVALS:
+            for share, sizes in SHARES.items():
+                images, labels = whole_batch(sum(sizes))
+                own = slice(sum(sizes[: ranks.rank]), sum(sizes[: ranks.rank + 1]))
+                found[f"{rival} {share}"] = rivalled(rival, ranks, images[own], labels[own])
     torch.save(found, out / f"{ranks.rank}.pt")
 
 

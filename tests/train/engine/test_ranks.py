@@ -25,9 +25,11 @@ from tests.train.engine.rank_steps import (
     ANCHORS,
     HEADS,
     KINDS,
+    RIVALS,
     SHARES,
     compared,
     gradients,
+    rivalled,
     small_comparer,
     small_model,
     whole_batch,
@@ -110,6 +112,22 @@ def test_two_processes_that_share_anchors_have_the_gradients_of_one(
         assert found.keys() == wanted.keys()
         for name, gradient in wanted.items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("rival", RIVALS)
+def test_two_processes_have_the_gradients_of_one_in_each_objective(
+    rival: str, share: str, by_two: Sequence[dict[str, dict[str, Tensor]]]
+) -> None:
+    images, labels = whole_batch(sum(SHARES[share]))
+    wanted = rivalled(rival, Ranks(0, 1, torch.device("cpu")), images, labels)
+    for rank in by_two:
+        found = rank[f"{rival} {share}"]
+        assert found.keys() == wanted.keys()
+        for name, gradient in wanted.items():
+            # in float32, as logits and distances are
+            torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_triplets_of_each_rank_alone_would_be_others() -> None:
