@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from quire.train.classify.evaluate import Evaluate, Measured, evaluate
-from quire.train.classify.run import Classify, recorded
+from quire.train.classify.objectives import views_of
+from quire.train.classify.run import Classify, recorded, trained
 from quire.train.classify.training import train
+from quire.train.engine.metrics import read_metrics
 from quire.train.studies.bundles import Bundled, Ready, built
 from quire.train.studies.study import Place
 from quire.train.studies.trials import Attempt, Cell, Results, Trials
@@ -104,6 +106,15 @@ def accuracy(
         if wanted in cells:
             found.append(cells[wanted])
     return tuple(found)
+
+
+def images_seen(run: Path) -> int:
+    """How many images the encoder or the head of a finished run was shown, each view for itself."""
+    _, config, _ = trained(run)
+    lines = read_metrics(run)
+    steps = max(int(line["step"]) for line in lines)
+    first = max((int(line["step"]) for line in lines if line.get("stage") == 1), default=steps)
+    return config.batch_size * (views_of(config) * first + steps - first)
 
 
 def severities(results: Accuracies, corruption: str) -> tuple[float, ...]:

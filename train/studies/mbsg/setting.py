@@ -9,8 +9,10 @@ hundreds of epochs. `smoke` is the embedded digits, and shows that everything fi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from quire.models.similarity_graph import GraphConfig
+from quire.train.classify.baselines import SupConConfig
 from quire.train.classify.evaluate import Evaluate
 from quire.train.classify.run import Classify
 from quire.train.report.grid import Grid
@@ -30,6 +32,13 @@ VARIANTS: Mapping[str, GraphConfig | None] = {
     "Attn-MBSG (dropfeat)": GraphConfig(combine="dropfeat", attention=True),
 }
 
+RIVALS = ("supervised contrastive", "affinity supervision", "self-distillation")
+_EPOCHS: Mapping[Scale, tuple[int, int]] = {  # of contrast, and of the linear layer after it
+    "smoke": (2, 2),
+    "small": (4, 4),
+    "full": (1000, 100),
+}
+
 DROPFEAT = ("MBSG (dropfeat)", "Attn-MBSG (dropfeat)")  # the models of Tables 2 and 3
 _SETTINGS: Mapping[Scale, Classify] = {
     "smoke": replace(SMOKE, head="graph", crop=(0.7, 1.0)),
@@ -45,12 +54,32 @@ _SETTINGS: Mapping[Scale, Classify] = {
     ),
     "full": Classify(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)),
 }
+_COLOURS: Mapping[str, Any] = {"jitter": (0.4,) * 3, "hue": 0.1, "jittered": 0.8, "grey": 0.2}
 
 
 def setting(scale: Scale, graph: GraphConfig | None) -> Classify:
     """How a model is trained at a scale; without a graph, the baseline."""
     config = _SETTINGS[scale]
     return replace(config, head="linear") if graph is None else replace(config, graph=graph)
+
+
+def rival(scale: Scale, name: str) -> Classify:
+    """How one of RIVALS is trained at a scale; each sees other numbers of images."""
+    config = setting(scale, None)
+    if name == "affinity supervision":
+        return replace(config, objective="affinity")
+    if name == "self-distillation":
+        return replace(config, objective="ddgsd")
+    epochs, probe = _EPOCHS[scale]
+    colours = {} if scale == "smoke" else _COLOURS
+    return replace(
+        config,
+        objective="supcon",
+        supcon=SupConConfig(epochs=probe),
+        epochs=epochs,
+        lr=0.05,
+        **colours,
+    )
 
 
 def dataset(scale: Scale, name: str = "cifar10") -> str:
