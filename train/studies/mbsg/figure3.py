@@ -6,12 +6,10 @@ at the mean (of all that were fooled, whatever the axis shows).
 
 from quire.train.classify.attack import Queried
 from quire.train.report.plots.histogram import Histogram
+from quire.train.studies.attacked import BANDITS, SIMBA, Measured
 from quire.train.studies.mbsg.queries import (
-    BANDITS,
     EFFORTS,
     MODELS,
-    SIMBA,
-    Measured,
     first_seed,
     remarks,
     trials,

@@ -8,11 +8,8 @@ from quire.train.classify.attack import Queried
 from quire.train.report.grid import Grid
 from quire.train.report.intervals import interval
 from quire.train.report.page import Table
+from quire.train.studies.attacked import BANDITS, SIMBA, SURE, Measured
 from quire.train.studies.mbsg.queries import (
-    BANDITS,
-    SIMBA,
-    SURE,
-    Measured,
     first_seed,
     remarks,
     trials,

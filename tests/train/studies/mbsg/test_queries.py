@@ -8,9 +8,10 @@ import pytest
 
 from quire.train.classify.attack import Image, Queried, Queries
 from quire.train.report.plots.histogram import Histogram
+from quire.train.studies.attacked import BANDITS, SIMBA, SURE, Attacked
 from quire.train.studies.catalogue import STUDIES
 from quire.train.studies.mbsg import queries, table4
-from quire.train.studies.mbsg.queries import BANDITS, EFFORTS, SIMBA, SURE
+from quire.train.studies.mbsg.queries import EFFORTS
 from quire.train.studies.run import conduct
 from tests.train.studies.places import place_in, rows_of
 
@@ -59,7 +60,7 @@ def test_epsilon_is_the_one_whose_success_is_nearest(monkeypatch: pytest.MonkeyP
         images = [replace(IMAGE, row=row, fooled=row < success) for row in range(1000)]
         return [Queried("bandits", tuple(images))]
 
-    monkeypatch.setattr(queries.Attacked, "_found", found)
+    monkeypatch.setattr(Attacked, "_found", found)
     epsilon, tried = trial._epsilon(*[None] * 4)  # type: ignore[arg-type]
     assert epsilon == pytest.approx(0.05 + np.log(0.88 / 0.12) / 60, abs=0.2 / 2**7)
     assert tried == pytest.approx(88, abs=2)
