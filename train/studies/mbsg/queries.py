@@ -19,7 +19,7 @@ MODELS: Mapping[Scale, Sequence[str]] = {
 }
 EFFORTS: Mapping[Scale, Effort] = {
     "smoke": Effort(images=20, directions=64, queries=60, tried_on=10, halvings=3, at_once=20),
-    "small": Effort(images=40, directions=200, queries=200, tried_on=20, halvings=4, at_once=20),
+    "small": Effort(images=50, directions=300, queries=600, tried_on=20, halvings=4, at_once=25),
     "full": Effort(
         images=1000, directions=None, queries=10_000, tried_on=100, halvings=8, at_once=256
     ),
