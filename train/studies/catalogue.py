@@ -8,12 +8,14 @@ from quire.train.studies.cnn2graph import table1 as cnn2graph_table1
 from quire.train.studies.cnn2graph import table2 as cnn2graph_table2
 from quire.train.studies.cnn2graph import table3 as cnn2graph_table3
 from quire.train.studies.cnn2graph import table6 as cnn2graph_table6
+from quire.train.studies.mbsg import ablations as mbsg_ablations
 from quire.train.studies.mbsg import figure3 as mbsg_figure3
 from quire.train.studies.mbsg import severity as mbsg_severity
 from quire.train.studies.mbsg import table1 as mbsg_table1
 from quire.train.studies.mbsg import table2 as mbsg_table2
 from quire.train.studies.mbsg import table3 as mbsg_table3
 from quire.train.studies.mbsg import table4 as mbsg_table4
+from quire.train.studies.mbsg import table5 as mbsg_table5
 from quire.train.studies.segmix import figure5 as segmix_figure5
 from quire.train.studies.segmix import table1 as segmix_table1
 from quire.train.studies.segmix import table3 as segmix_table3
@@ -40,6 +42,8 @@ STUDIES: Mapping[str, Study] = {
     "mbsg-table2": mbsg_table2.STUDY,
     "mbsg-table3": mbsg_table3.STUDY,
     "mbsg-table4": mbsg_table4.STUDY,
+    "mbsg-table5": mbsg_table5.STUDY,
+    "mbsg-ablations": mbsg_ablations.STUDY,
     "mbsg-figure3": mbsg_figure3.STUDY,
     "segmix-table1": segmix_table1.STUDY,
     "segmix-table3": segmix_table3.STUDY,

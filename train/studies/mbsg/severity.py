@@ -1,5 +1,8 @@
 """Accuracy against the severity of noise and blur: Figure 2, and 7 and 9 of the earlier version.
 
+`figure` has all models in a panel for each; `noise` and `blur` have a panel for each model beside
+the baseline, without attention above and with it below, as the earlier version draws them.
+
 The paper prints curves and no numbers: at high noise models with a graph are "50 % or better in
 relative terms" over the baseline, and about 2 % better over the range of blur. Its severities are
 not published; ours are standard deviations, on [0, 1] pixels for noise and in pixels for blur.
@@ -7,6 +10,7 @@ Evaluation is transductive: one corrupted test image among clean training images
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from quire.builders.recipes.corrupted import Corrupted
 from quire.train.classify.evaluate import Evaluate
@@ -55,7 +59,7 @@ def _trials(scale: Scale) -> list[Classifier]:
 
 def _present(results: Accuracies) -> Layout:
     names = tuple(name for name in VARIANTS if (name, _COLUMN) in results.attempts)
-    grids, panels = [], []
+    grids, panels, figures = [], [], []
     for kind, corruption in _NAMES.items():
         sigmas = (0.0, *severities(results, corruption))
         cells = {sigma: (corruption if sigma else "clean", sigma) for sigma in sigmas}
@@ -82,13 +86,27 @@ def _present(results: Accuracies) -> Layout:
             for name in names
         )
         unit = {"noise": "sigma of [0, 1] pixels", "blur": "sigma in pixels"}[kind]
-        panels.append(
-            Curves(title=f"Gaussian {kind}", x_label=unit, y_label="accuracy (%)", curves=curves)
+        whole = Curves(
+            title=f"Gaussian {kind}", x_label=unit, y_label="accuracy (%)", curves=curves
         )
+        panels.append(whole)
+        figures.append(Figure(name=kind, panels=_beside_baseline(whole), columns=3))
     images = f"Every accuracy is over {_IMAGES[results.scale] or 'all'} images of the test split."
     figure = Figure(name="figure", panels=tuple(panels))
     return Layout(
-        grids=tuple(grids), figures=(figure,), notes=(_PAPER, *notes(results.scale), images)
+        grids=tuple(grids),
+        figures=(figure, *figures),
+        notes=(_PAPER, *notes(results.scale), images),
+    )
+
+
+def _beside_baseline(whole: Curves) -> tuple[Curves, ...]:
+    """A panel for each model, beside the baseline."""
+    baseline = [curve for curve in whole.curves if curve.reference]
+    return tuple(
+        replace(whole, title=curve.label, curves=(curve, *baseline))
+        for curve in whole.curves
+        if not curve.reference
     )
 
 
