@@ -17,7 +17,7 @@ from quire.models.contrastive import Contrastive
 from quire.train.classify.baselines import SupConConfig
 from quire.train.classify.objectives import CrossEntropy, SupervisedContrast
 from quire.train.classify.run import Classify
-from quire.train.classify.steps import Training
+from quire.train.classify.steps import Test, Training
 from quire.train.engine import checkpoint, loop
 from quire.train.engine.options import Report, Running, key
 from quire.train.engine.ranks import Ranks, over_ranks, views_over_ranks
@@ -70,8 +70,12 @@ def learn(
     out: Path,
     running: Running,
     report: Report | None,
+    *,
+    test: tuple[Test | None, int] = (None, 1),
 ) -> None:
     """Train a fresh classifier in two stages; `batches` are those of each.
+
+    `test` is of the second stage: see `Training`.
 
     Raises:
         RunError: see `quire.train.engine.loop.run`.
@@ -102,6 +106,7 @@ def learn(
     if running.compile:
         model.encoder.compile()
     probe = ProbeTraining.by(second, model, entropy, batches[1])
+    probe.test, probe.test_every = test
     model.encoder.eval()
     _carry_out(probe, 1, steps, files, out, running, report)
     if ranks.first:

@@ -37,7 +37,7 @@ from quire.train.engine.runs import (
     write_record,
 )
 from quire.train.engine.subset import rows_of
-from quire.train.report.corruption_cells import Cell, Cells, cells_of, severities
+from quire.train.report.corruption_cells import CLEAN, Cell, Cells, cells_of, severities
 
 _PART = 512  # images that are encoded at once
 Setting: TypeAlias = Literal["inductive", "transductive"]
@@ -187,6 +187,15 @@ class Judge:
         if setting == "inductive":
             return self.model.head.forward(features)
         return self.model.head.transductive(features, self.context)
+
+
+def test_accuracy(judge: Judge, data: str, batch_size: int) -> float:
+    """How many of a bundle's clean images are classified correctly, inductive, in percent."""
+    whole = stream(data)
+    clean: tuple[str, ...] = (CLEAN,) if cells_of(whole.index) else ()
+    how = Evaluate(settings=("inductive",), corruptions=clean)
+    (found,) = _measure(judge, whole, data, how, batch_size, None)
+    return found.accuracy
 
 
 def _measure(

@@ -4,9 +4,9 @@ Every draw is keyed by the seed and by what it is for, so a run that was stopped
 same losses, and no generator's state is kept.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from quire.train.engine import loop
 from quire.train.engine.options import autocast, key
 from quire.train.engine.ranks import Ranks, gathered
 
+Test: TypeAlias = Callable[[], float]
+
 
 @dataclass
 class Training:
@@ -35,6 +37,8 @@ class Training:
     optimizer: torch.optim.Optimizer
     batches: Stream
     step: int = 0  # steps done
+    test: Test | None = None  # the accuracy on other images, in percent
+    test_every: int = 1  # epochs
 
     @classmethod
     def new(
@@ -110,5 +114,8 @@ class Training:
 
     def epoch_ends(self, counts: Mapping[str, Any]) -> dict[str, float]:
         """What there is to say of an epoch."""
-        accuracy = 100 * int(counts["correct"]) / counts["images"]
-        return {"epoch": self.epoch, "train_accuracy": accuracy}
+        found = {"train_accuracy": 100 * int(counts["correct"]) / counts["images"]}
+        due = self.epoch % self.test_every == 0 or self.step == self.total
+        if self.test is not None and due:
+            found["test_accuracy"] = self.test()
+        return {"epoch": self.epoch, **found}

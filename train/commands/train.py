@@ -55,10 +55,19 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
         config: Annotated[Classify, arg(name="")],
         anchors: BundleOption | None = None,
         mix: tuple[float, ...] = (),
+        test: BundleOption | None = None,
+        test_every: int = 1,
     ) -> int:
         with bar("steps") as report:
             new = train(
-                config, mixture(data, mix), out, anchors=anchors, running=running, report=report
+                config,
+                mixture(data, mix),
+                out,
+                anchors=anchors,
+                test=test,
+                test_every=test_every,
+                running=running,
+                report=report,
             )
         if int(os.environ.get("RANK", "0")) == 0:
             print(training_summary(out, new=new, of_epoch=_ACCURACY))
@@ -71,6 +80,9 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
         out: The run's folder. One in which the same run was stopped is taken up again.
         anchors: The bundle of images that a cnn2graph head compares all others with.
         mix: The share of each of several bundles in every batch; an epoch is that of the first.
+        test: A bundle whose clean images are classified during training, which they have no part
+            in: `test_accuracy` in metrics.jsonl.
+        test_every: Epochs from one test to the next; the last one is always tested.
     """
 
     def sparse(

@@ -101,7 +101,9 @@ def run(training: Training, part: Part, running: Running, report: Report | None)
             if ends or due or training.step % running.log_every == 0:
                 flush(log, part.stream, part.out, part.names)
             if ends:
-                log.write(done, training.epoch_ends(counts) | clock.read())
+                times = clock.read()
+                log.write(done, training.epoch_ends(counts) | times)
+                clock.read()  # what the end of an epoch takes is no part of the next
                 counts = dict(training.nothing)
             if due:
                 _save(training, counts, part.checkpoints)
