@@ -9,6 +9,7 @@ from quire.train.studies.cnn2graph import table2 as cnn2graph_table2
 from quire.train.studies.cnn2graph import table3 as cnn2graph_table3
 from quire.train.studies.cnn2graph import table6 as cnn2graph_table6
 from quire.train.studies.mbsg import ablations as mbsg_ablations
+from quire.train.studies.mbsg import epochs as mbsg_epochs
 from quire.train.studies.mbsg import figure3 as mbsg_figure3
 from quire.train.studies.mbsg import severity as mbsg_severity
 from quire.train.studies.mbsg import table1 as mbsg_table1
@@ -44,6 +45,7 @@ STUDIES: Mapping[str, Study] = {
     "mbsg-table4": mbsg_table4.STUDY,
     "mbsg-table5": mbsg_table5.STUDY,
     "mbsg-ablations": mbsg_ablations.STUDY,
+    "mbsg-epochs": mbsg_epochs.STUDY,
     "mbsg-figure3": mbsg_figure3.STUDY,
     "segmix-table1": segmix_table1.STUDY,
     "segmix-table3": segmix_table3.STUDY,

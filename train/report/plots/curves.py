@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
 from quire.train.report.intervals import interval
@@ -44,7 +45,7 @@ class Curves:
     seeds or more.
 
     Raises:
-        ValueError: two curves have one label.
+        ValueError: two curves have one label, or a logarithmic axis is to show an x of 0 or less.
     """
 
     kind: ClassVar[str] = "curves"
@@ -53,8 +54,11 @@ class Curves:
     x_label: str
     y_label: str
     curves: tuple[Curve, ...]
+    log: bool = False  # whether the axis of x is logarithmic
 
     def __post_init__(self) -> None:
+        if self.log and any(x <= 0 for curve in self.curves for x in curve.x):
+            raise ValueError(f"{self.title}: an x is not above 0, and the axis is logarithmic")
         labels = [curve.label for curve in self.curves]
         if twice := {label for label in labels if labels.count(label) > 1}:
             raise ValueError(f"{self.title}: two curves are named {sorted(twice)}")
@@ -79,6 +83,11 @@ class Curves:
         """Draw the curves, with ticks where something was measured."""
         for curve in self.curves:
             _draw_curve(axes, curve, looks[curve.label, curve.reference])
+        if self.log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            return
         ticks_at(axes, (x for curve in self.curves for x in curve.x), size.width - 1)
 
     @staticmethod

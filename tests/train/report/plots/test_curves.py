@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from scipy.special import stdtrit
 from quire.train.report.intervals import interval
 from quire.train.report.plots.curves import Curve, Curves
 from quire.train.report.plots.figure import panels_csv, plot
-from quire.train.report.plots.style import DENSITY, WIDTH
+from quire.train.report.plots.style import DENSITY, WIDTH, Size, looks_of
 from tests.train.report.plots.drawn import (
     BLUE,
     FAINT,
@@ -278,3 +279,20 @@ def test_every_value_comes_out_of_the_csv(
         assert line["n"] == str(len(seeds))
         assert line["mean"] == (str(interval(seeds).mean) if seeds else "")
     assert found == wanted
+
+
+def test_an_axis_may_be_logarithmic() -> None:
+    """Equal factors are equally far apart: 1, 10 and 100."""
+    one = Curve(label="ours", x=(1, 10, 100), values=((1.0,), (2.0,), (3.0,)))
+    found = []
+    for log in (True, False):
+        figure, axes = matplotlib.pyplot.subplots()
+        panel = Curves(title="t", x_label="x", y_label="y", curves=(one,), log=log)
+        panel.draw(axes, looks_of(panel.keys), Size(4, 3, 3))
+        figure.canvas.draw()
+        found.append([axes.transData.transform((x, 1))[0] for x in one.x])
+        matplotlib.pyplot.close(figure)
+    for places, ratio in zip(found, (1, 10), strict=True):
+        assert (places[2] - places[1]) / (places[1] - places[0]) == pytest.approx(ratio)
+    with pytest.raises(ValueError, match="not above 0"):
+        Curves(title="t", x_label="x", y_label="y", curves=(curve(),), log=True)

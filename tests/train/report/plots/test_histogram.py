@@ -3,13 +3,15 @@
 import math
 from typing import Any
 
+import matplotlib.pyplot
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.patches import StepPatch
 
 from quire.train.report.plots.histogram import Histogram, apart, edges_of
-from quire.train.report.plots.style import tint
+from quire.train.report.plots.style import Size, looks_of, tint
 from tests.train.report.plots.drawn import BLUE, VERMILION, above_legend, mask, pixels, strokes
 
 FULL = tint(BLUE, 0.8)
@@ -110,3 +112,28 @@ def test_the_data_has_every_value() -> None:
     found = list(histogram({"": [1], "b": np.array([math.nan])}).data())
     assert found == [("", "1.0", "", ""), ("b", "nan", "", "")]
     assert histogram([math.nan]).empty and histogram({}).empty and not histogram([1]).empty
+
+
+def drawn_bars(panel: Histogram) -> Any:
+    """What is drawn on axes: edges of steps, and vertical lines by their style."""
+    figure, axes = matplotlib.pyplot.subplots()
+    panel.draw(axes, looks_of(panel.keys), Size(4, 3, 3))
+    stairs = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
+    edges = [np.asarray(patch.get_data()[1]).tolist() for patch in stairs]
+    lines = {(line.get_linestyle(), np.ravel(line.get_xdata())[0]) for line in axes.lines}
+    matplotlib.pyplot.close(figure)
+    return edges, lines
+
+
+def test_limits_are_the_first_edge_and_the_last() -> None:
+    panel = histogram({"a": [1.0, 250, 9999], "b": [30]}, bins=5, limits=(0, 300))
+    edges, lines = drawn_bars(panel)
+    assert edges and all(one == [0, 60, 120, 180, 240, 300] for one in edges) and not lines
+    with pytest.raises(ValueError, match="limits"):
+        histogram([1.0], limits=(3, 3))
+
+
+def test_centres_are_of_all_values() -> None:
+    panel = histogram({"a": [0.0, 10, 500], "b": []}, bins=5, limits=(0, 300), centres=True)
+    _, lines = drawn_bars(panel)
+    assert lines == {("--", 10), (":", 170)}
