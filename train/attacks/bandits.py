@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from quire.artifacts.errors import RunError
 from quire.loaders.draws import Draws
 from quire.train.attacks.queries import Found, Model, answers, look
 from quire.train.attacks.targets import is_right
@@ -47,14 +48,18 @@ class Bandits:
     """Of the random directions."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what is no attack."""
+        """Refuse what is no attack.
+
+        Raises:
+            RunError: a field is out of range.
+        """
         for name in ("epsilon", "image_lr", "online_lr", "exploration", "fd_eta"):
             if not 0 < self.value(name) < math.inf:
-                raise ValueError(f"{name} is {self.value(name)}; it must be above 0")
+                raise RunError(f"{name} is {self.value(name)}; it must be above 0")
         if self.tile is not None and self.tile < 1:
-            raise ValueError(f"tile is {self.tile}; it must be at least 1")
+            raise RunError(f"tile is {self.tile}; it must be at least 1")
         if self.queries < 3:
-            raise ValueError(f"queries is {self.queries}; a step takes two, and one must be left")
+            raise RunError(f"queries is {self.queries}; a step takes two, and one must be left")
 
     def value(self, name: str) -> float:
         """A field, or what it is by default in this norm."""

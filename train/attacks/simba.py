@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from quire.artifacts.errors import RunError
 from quire.loaders.draws import Draws
 from quire.train.attacks.queries import Found, Model, answers, look
 from quire.train.attacks.targets import is_right, log_odds
@@ -41,17 +42,21 @@ class SimBA:
     """Of the order of directions."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what is no attack."""
+        """Refuse what is no attack.
+
+        Raises:
+            RunError: a field is out of range.
+        """
         if not 0 < self.step < math.inf:
-            raise ValueError(f"step is {self.step}; it must be above 0")
+            raise RunError(f"step is {self.step}; it must be above 0")
         if self.frequencies < 1:
-            raise ValueError(f"frequencies is {self.frequencies}; it must be at least 1")
+            raise RunError(f"frequencies is {self.frequencies}; it must be at least 1")
         if self.directions is not None and self.directions < 1:
-            raise ValueError(f"directions is {self.directions}; it must be at least 1")
+            raise RunError(f"directions is {self.directions}; it must be at least 1")
         if not 0 <= self.bound < math.inf:
-            raise ValueError(f"bound is {self.bound}; it must be 0 or more")
+            raise RunError(f"bound is {self.bound}; it must be 0 or more")
         if self.bound and self.basis == "pixel":
-            raise ValueError("bound is of cosines; a pixel moves by one step anyway")
+            raise RunError("bound is of cosines; a pixel moves by one step anyway")
 
 
 def simba(

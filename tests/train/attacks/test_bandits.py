@@ -158,5 +158,5 @@ def test_nan_is_no_success() -> None:
     [{"queries": 2}, {"epsilon": 0.0}, {"image_lr": -1.0}, {"fd_eta": math.inf}, {"tile": 0}],
 )
 def test_what_is_no_attack_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+    with pytest.raises(RunError, match=next(iter(wrong))):
         Bandits(**wrong)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from torch import Tensor
 
+from quire.artifacts.errors import RunError
 from quire.loaders.draws import Draws
 from quire.train.attacks.queries import Found
 from quire.train.attacks.simba import SimBA, cosines, simba
@@ -198,5 +199,5 @@ def test_nothing_is_drawn_for_a_model_that_is_never_right() -> None:
     ],
 )
 def test_what_is_no_attack_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+    with pytest.raises(RunError, match=next(iter(wrong))):
         SimBA(**wrong)
