@@ -136,6 +136,7 @@ def _line(one: Measured) -> dict[str, object]:
         "attacked": one.found.attacked,
         "fooled": len(one.found.fooled),
         "success": one.found.success,
+        "asked": sum(image.queries for image in one.found.images),
         "mean_queries": one.found.mean("queries"),
         "median_queries": one.found.median_queries,
         "mean_l2": one.found.mean("l2"),
