@@ -21,7 +21,7 @@ from torch import Tensor
 
 from quire.artifacts.address import Location
 from quire.artifacts.errors import RunError
-from quire.artifacts.fields import check_at_least
+from quire.artifacts.fields import check_at_least, check_some_of
 from quire.loaders.augment import to_float
 from quire.loaders.stream import Stream, stream
 from quire.models.cnn2graph import CNN2Graph
@@ -68,10 +68,7 @@ class Queries:
         Raises:
             RunError: a field is out of range.
         """
-        if not self.attacks or len({*self.attacks}) != len(self.attacks):
-            raise RunError("attacks must be some, each of them once")
-        if unknown := {*self.attacks} - {*get_args(Kind)}:
-            raise RunError(f"there is no attack {min(unknown)!r} by queries")
+        check_some_of(get_args(Kind), self, "attacks", error=RunError)
         check_at_least(1, self, "images", "at_once", error=RunError)
         check_at_least(2, self, "batch_size", error=RunError)
         check_at_least(0, self, "skip", error=RunError)

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 from torch import Tensor
 
 from quire.artifacts.errors import RunError
-from quire.artifacts.fields import check_at_least
+from quire.artifacts.fields import check_at_least, check_some_of
 from quire.models.sparse_batch import SparseNetworks
 from quire.train.attacks.epsilon import EpsilonSearch, smallest_epsilons
 from quire.train.attacks.evolution import Evolution
@@ -60,10 +60,7 @@ class Attack:
         Raises:
             RunError: a field is out of range.
         """
-        if not self.attacks or len({*self.attacks}) != len(self.attacks):
-            raise RunError("attacks must be some, each of them once")
-        if unknown := {*self.attacks} - {*get_args(Kind)}:
-            raise RunError(f"there is no attack {min(unknown)!r}")
+        check_some_of(get_args(Kind), self, "attacks", error=RunError)
         check_at_least(1, self, "images", "pixel_images", error=RunError)
         if not 0 <= self.epsilon < math.inf:
             raise RunError(f"epsilon is {self.epsilon}; it must be 0 or more")

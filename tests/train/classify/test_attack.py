@@ -220,7 +220,7 @@ def test_other_data_is_told(runs: Path, tmp_path: Path) -> None:
     [
         ({"attacks": ()}, "attacks must be some"),
         ({"attacks": ("simba", "simba")}, "each of them once"),
-        ({"attacks": ("fgsm",)}, "no attack 'fgsm' by queries"),
+        ({"attacks": ("fgsm",)}, "no 'fgsm'; there are simba, bandits"),
         ({"images": 0}, "images"),
         ({"at_once": 0}, "at_once"),
         ({"batch_size": 1}, "batch_size"),
