@@ -172,7 +172,7 @@ def test_an_attack_that_was_stopped_goes_on(run: Path) -> None:
     [
         ({"attacks": ()}, "attacks must be some"),
         ({"attacks": ("fgsm", "fgsm")}, "attacks must be some"),
-        ({"attacks": ("pgd",)}, "no attack 'pgd'"),
+        ({"attacks": ("pgd",)}, "no 'pgd'"),
         ({"images": 0}, "images is 0"),
         ({"pixel_images": 0}, "pixel_images is 0"),
         ({"epsilon": -0.1}, "epsilon is -0.1"),
