@@ -100,14 +100,15 @@ def test_a_bundle_is_built_in_a_store(
     assert not fsspec.filesystem("s3").find("bucket/built/.building")
 
 
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_source_in_a_store_is_built_into_it(
-    bucket: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    workers: str, bucket: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing lies on a disk: neither the images, nor the bundle."""
     images = write_images(tmp_path / "images")
-    fsspec.filesystem("s3").put(str(images), "bucket/images", recursive=True)
+    fsspec.filesystem("s3").put(str(images), f"bucket/images{workers}", recursive=True)
     build = ("build", "corrupted", "--split", "all", *FEW)
-    source, there = f"folder:{bucket}/images", f"{bucket}/from-images"
+    source, there = f"folder:{bucket}/images{workers}", f"{bucket}/from-images{workers}"
     ran(
         capfd,
         *build,
@@ -118,12 +119,14 @@ def test_a_source_in_a_store_is_built_into_it(
         "--out",
         str(tmp_path / "here"),
     )
-    ran(capfd, *build, "--source", source, "--workers", "2", "--out", there)
+    ran(capfd, *build, "--source", source, "--workers", workers, "--out", there)
     ran(capfd, "pull", there, "--out", str(tmp_path / "back"))
     assert_same(tmp_path / "here", tmp_path / "back")
     assert "DIFFERENT" not in ran(capfd, "rebuild", there, "--source", source, "--shards", "99")
     said = ran(capfd, *build, "--source", f"{source}-none", "--out", f"{there}2", status=1)
-    assert said.count("\n") == 1 and f"in {bucket}/images-none; found no such folder" in said
+    assert (
+        said.count("\n") == 1 and f"in {bucket}/images{workers}-none; found no such folder" in said
+    )
 
 
 def test_nothing_of_a_store_is_in_what_was_shared(

@@ -58,7 +58,7 @@ def attacked(runs: Path, run: str = "graph", how: Queries = HOW, **rest: Any) ->
     return attack(runs / run, str(runs / "test"), how=how, **options)
 
 
-@pytest.mark.parametrize("run", ["linear", "graph"])
+@pytest.mark.parametrize("run", [pytest.param("linear", marks=pytest.mark.slow), "graph"])
 def test_what_is_found_is_what_the_attack_finds_of_each_image(runs: Path, run: str) -> None:
     found = attacked(runs, run)
     assert [one.attack for one in found] == ["simba", "bandits"]

@@ -138,7 +138,9 @@ def test_a_run_is_a_linear_classifier(name: str, data: Path, tmp_path: Path) -> 
     assert names == {"run.json", "metrics.jsonl", "model.safetensors", "lock", *kept}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name", ["affinity", *(pytest.param(n, marks=pytest.mark.slow) for n in ("supcon", "ddgsd"))]
+)
 def test_every_objective_learns(name: str, tmp_path: Path) -> None:
     """Chance is 10 %; over six seeds they end at 92 to 100."""
     data = learnable_bundle(tmp_path / "bundle", images=60)
@@ -168,7 +170,9 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("step", [4, 10, 13])
+@pytest.mark.parametrize(
+    "step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (4, 10)), 13]
+)
 def test_a_stop_in_any_stage_goes_on_to_the_same_bits(
     step: int, data: Path, tmp_path: Path
 ) -> None:

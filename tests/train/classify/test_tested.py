@@ -46,7 +46,10 @@ def accuracies(run: Path) -> list[tuple[float, float]]:
     return [(line["epoch"], line["test_accuracy"]) for line in lines]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in ("anchors", "linear") else n for n in CONFIGS],
+)
 def test_the_last_is_what_is_measured_of_the_run(name: str, place: Path, tmp_path: Path) -> None:
     data, test = str(place / "train"), str(place / "test")
     anchors: dict[str, Any] = {"anchors": str(place / "anchors")} if name == "anchors" else {}
