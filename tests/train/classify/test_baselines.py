@@ -197,7 +197,7 @@ def test_records_of_earlier_runs_are_what_they_were() -> None:
     assert not {"objective", "supcon", "affinity", "ddgsd", "hue", "jittered", "grey"} & {
         *recorded(LINEAR)
     }
-    assert recorded(CONFIGS["affinity"])["affinity"] == {"weight": 0.1, "gamma": 2.0}
+    assert recorded(CONFIGS["affinity"])["affinity"] == {"weight": 0.01, "gamma": 2.0}
     assert "supcon" not in recorded(CONFIGS["affinity"])
 
 

@@ -81,5 +81,6 @@ _CONTRAST = (
 )
 _AFFINITY = (
     "Affinity supervision has no public code: its loss is that of the paper's formulas, without the"
-    " diagonal; its weight, .1, was not chosen on this data."
+    " diagonal. Its weight, .01, was the best of .01, .1 and 1 on 5,000 training images of CIFAR-10"
+    " that were not trained on, by a small network after six epochs: 41.0, 35.4 and 18.6 %."
 )
