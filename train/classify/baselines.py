@@ -49,7 +49,7 @@ class AffinityConfig:
     """Affinity supervision (Wang et al. 2020) of features beside cross-entropy."""
 
     weight: float = 0.01
-    """Of the affinity loss, where cross-entropy has 1. The paper names none that fits; of .01, .1
+    """Of the affinity loss, where cross-entropy has 1. No public code tells it; of .01, .1
     and 1 it was the best on 5,000 training images of CIFAR-10 that were not trained on (41.0, 35.4
     and 18.6 % after six epochs of 5,000 others by ResNet-20, one seed)."""
     gamma: float = 2.0
