@@ -6,8 +6,7 @@ The only place that knows Dask.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 from quire.artifacts.errors import BuildError, QuireError
 
@@ -26,26 +25,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Pool:
+class Pool(ExitStack):
     """Workers, who are called when there is something to do, and stay until the body ends."""
 
     def __init__(self, workers: int = 0, scheduler: Scheduler | None = None) -> None:
         """`workers` processes of this machine, 0 for this process alone; or those of a cluster."""
+        super().__init__()
         self._workers = workers
         self._scheduler = scheduler
         self._client: Any = None
-        self._until = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._until.__exit__(kind, error, trace)
 
     def each(
         self,
@@ -69,7 +57,7 @@ class Pool:
             return
         if self._client is None:
             count = min(self._workers, len(items))
-            self._client = self._until.enter_context(_client(count, self._scheduler))
+            self._client = self.enter_context(_client(count, self._scheduler))
         yield from _completed(self._client, function, items, label)
 
 

@@ -163,7 +163,9 @@ class Remote:
 
     def is_folder(self, name: str = "") -> bool:
         """See `Tree`: one without files is none."""
-        return bool(self._listed(name))
+        folder, _, last = name.rpartition("/")
+        # what it lies in as a rule has fewer entries than a folder of images has
+        return self._listed(folder).get(last, 0) is None if last else bool(self._listed(""))
 
     def sizes(self, names: Iterable[str]) -> list[int | None]:
         """See `Tree`."""

@@ -103,7 +103,7 @@ def run(training: Training, part: Part, running: Running, report: Report | None)
             if ends:
                 times = clock.read()
                 log.write(done, training.epoch_ends(counts) | times)
-                clock.read()  # what the end of an epoch takes is no part of the next
+                clock.restart()  # what the end of an epoch takes is no part of the next
                 counts = dict(training.nothing)
             if due:
                 _save(training, counts, part.checkpoints)

@@ -127,8 +127,12 @@ class Clock:
             "images_per_second": self._images / seconds,
             "data_wait": self._waited / seconds,
         }
-        self._begin, self._waited, self._images = perf_counter(), 0.0, 0
+        self.restart()
         return read
+
+    def restart(self) -> None:
+        """Leave out what was done since this was last read."""
+        self._begin, self._waited, self._images = perf_counter(), 0.0, 0
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

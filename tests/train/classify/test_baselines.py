@@ -19,7 +19,12 @@ from quire.models.similarity_graph import GraphConfig
 from quire.train.classify.augmentation import augmented
 from quire.train.classify.baselines import AffinityConfig, DistillationConfig, SupConConfig
 from quire.train.classify.evaluate import Evaluate, evaluate
-from quire.train.classify.objectives import objective_of, views_of
+from quire.train.classify.objectives import (
+    AffinitySupervision,
+    CrossEntropy,
+    SelfDistillation,
+    views_of,
+)
 from quire.train.classify.run import Classify, build_model, described, recorded, trained
 from quire.train.classify.steps import Training
 from quire.train.classify.training import batches_of, train
@@ -252,8 +257,8 @@ def test_the_command_trains_them(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_an_objective_needs_a_model_that_has_it(data: Path) -> None:
-    training = new_training(CONFIGS["affinity"], data)
-    model: Any = training.model
-    again = objective_of(training.config, model, ALONE, None)
-    assert type(again) is type(training.objective)
+def test_each_objective_is_the_one_that_is_named(data: Path) -> None:
+    wanted = {"affinity": AffinitySupervision, "ddgsd": SelfDistillation}
+    for name, kind in wanted.items():
+        assert type(new_training(CONFIGS[name], data).objective) is kind
+    assert type(new_training(LINEAR, data).objective) is CrossEntropy
