@@ -240,8 +240,8 @@ def _attacked(target: _Target, how: Queries, report: Report | None) -> dict[Kind
             if not path.exists():
                 if not checked:
                     _check(target, how, blocks)
-                    write_record(place / _QUESTION, question)
                     checked = True
+                write_record(place / _QUESTION, question)
                 outcome = ATTACKS[kind](how, target, target.block(rows))
                 write_record(path, {"images": _records(outcome)})
             lines = json.loads(path.read_text("utf-8"))["images"]
@@ -259,10 +259,10 @@ def _check(target: _Target, how: Queries, blocks: Sequence[NDArray[np.int64]]) -
     Raises:
         RunError: no image is right, or one depends on another.
     """
-    first = target.block(blocks[0])
-    check_independent(target, first.images, at_once=how.at_once)
-    for rows in blocks:
+    for number, rows in enumerate(blocks):
         block = target.block(rows)
+        if number == 0:
+            check_independent(target, block.images, at_once=how.at_once)
         _, right = look(target, block.images, block.labels, at_once=how.at_once)
         if right.any():
             return

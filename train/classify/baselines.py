@@ -1,7 +1,7 @@
 """How the rivals of similarity graphs learn: the options of each objective.
 
-Where the references of a method disagree, what is done here is said with its options; none of these
-authors reports with which of them Mondal, Jain & Siddiqi trained.
+Where the references of a method disagree, what is done here is said with its options. Mondal, Jain
+& Siddiqi do not say with which they trained.
 """
 
 import math

@@ -140,6 +140,12 @@ def test_an_attack_that_was_stopped_goes_on(
     assert attacked(runs) == whole and asked == [8, 4]
 
 
+def test_each_attack_says_what_was_asked(runs: Path) -> None:
+    attacked(runs)
+    questions = [json.loads(p.read_text()) for p in runs.glob("graph/evaluations/*/question.json")]
+    assert sorted(question["what"] for question in questions) == ["bandits", "simba"]
+
+
 def test_another_question_is_another_answer(runs: Path) -> None:
     few = replace(HOW, attacks=("simba",), images=8)
     attacked(runs, how=few)
