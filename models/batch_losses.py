@@ -26,7 +26,7 @@ def supervised_contrastive(
     same = labels.repeat(len(embeddings))
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     positive = (same[:, None] == same) & ~itself
-    logits = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
+    logits = (_products(z) / temperature).masked_fill(itself, -torch.inf)
     shares = logits - logits.logsumexp(dim=1, keepdim=True)
     total = shares.masked_fill(~positive, 0).sum(dim=1)
     each = -total / positive.sum(dim=1).clamp(min=1)
@@ -42,7 +42,7 @@ def log_affinity_mass(features: Tensor, labels: Tensor) -> Tensor:
     """
     f = features.to(torch.promote_types(features.dtype, torch.float32))
     squares = f.square().sum(dim=1)
-    affinity = f @ f.T - (squares[:, None] + squares) / 2
+    affinity = _products(f) - (squares[:, None] + squares) / 2
     itself = torch.eye(len(f), dtype=torch.bool, device=f.device)
     pairs = affinity.masked_fill(itself, -torch.inf)
     others = labels[:, None] != labels
@@ -77,3 +77,9 @@ def mutual_distillation(one: Tensor, other: Tensor, *, temperature: float = 3.0)
 def mean_discrepancy(one: Tensor, other: Tensor) -> Tensor:
     """The squared distance of the mean features of two views of a batch. (B, F), (B, F) -> ()."""
     return (one.float().mean(dim=0) - other.float().mean(dim=0)).square().sum()
+
+
+def _products(rows: Tensor) -> Tensor:
+    """Of all pairs of rows, in their own precision whatever the autocast. (N, D) -> (N, N)."""
+    with torch.autocast(rows.device.type, enabled=False):
+        return rows @ rows.T

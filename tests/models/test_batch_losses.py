@@ -1,6 +1,7 @@
 """Losses of a batch, each against naive loops in float64."""
 
 import math
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -150,3 +151,19 @@ def test_discrepancy_is_of_means() -> None:
         (float(a.mean()) - float(b.mean())) ** 2 for a, b in zip(one.T, other.T, strict=True)
     )
     assert mean_discrepancy(one, other).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x: supervised_contrastive(F.normalize(x, dim=1).expand(2, 6, 3), LABELS),
+        lambda x: affinity_loss(x, LABELS),
+        lambda x: mutual_distillation(x, x.flip(0)),
+        lambda x: mean_discrepancy(x, x.flip(0)[:4]),
+    ],
+)
+def test_a_loss_is_in_float32_in_an_autocast_too(loss: Callable[[Tensor], Tensor]) -> None:
+    features = 3 * normal(6, 3).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss(features)
+    assert found.dtype == torch.float32 and torch.equal(found, loss(features))
