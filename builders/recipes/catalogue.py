@@ -3,6 +3,7 @@
 from typing import Any
 
 from quire.builders.recipes.anchors import Anchors
+from quire.builders.recipes.bins import ImageBins
 from quire.builders.recipes.cooccurrence import Cooccurrence
 from quire.builders.recipes.corrupted import Corrupted
 from quire.builders.recipes.graphs import Graphs
@@ -13,5 +14,8 @@ from quire.builders.recipes.subsets import Subsets
 
 RECIPES: dict[str, type[Any]] = {
     recipe.kind: recipe
-    for recipe in (Corrupted, Anchors, Graphs, Pruned, Scenes, Cooccurrence, Subsets, SegMix)
+    for recipe in (
+        *(Corrupted, Anchors, ImageBins, Graphs, Pruned),
+        *(Scenes, Cooccurrence, Subsets, SegMix),
+    )
 }

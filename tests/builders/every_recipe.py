@@ -17,6 +17,7 @@ from quire.artifacts.digest import sha256
 from quire.artifacts.manifest import MANIFEST, SUMS
 from quire.builders.engine.run import build
 from quire.builders.recipes.anchors import Anchors
+from quire.builders.recipes.bins import ImageBins
 from quire.builders.recipes.cooccurrence import Cooccurrence
 from quire.builders.recipes.corrupted import Corrupted
 from quire.builders.recipes.scenes import Scenes
@@ -56,6 +57,9 @@ def bundles(
     by_features = replace(anchors, strategy="nearest", features=str(folder / "features"))
     yield folder / "anchors-nearest", by_features, pictures
     yield folder / "anchors-farthest", replace(by_features, strategy="farthest"), pictures
+    bins = ImageBins(split="test", bins=4, restarts=3)
+    yield folder / "bins", bins, pictures
+    yield folder / "bins-whitened", replace(bins, whiten=True, images=12), pictures
     if not few:
         for generator in ("watts_strogatz", "erdos_renyi", "barabasi_albert", "random_regular"):
             yield folder / f"graphs-{generator}", replace(SMALL, **_GRAPHS[generator]), Nothing()
