@@ -13,6 +13,7 @@ from quire.builders.sources.folders import SUFFIXES, ClassFolders, open_folders,
 from quire.builders.sources.graphs import GraphFolder, open_graphs
 from quire.builders.sources.layout import check_split
 from quire.builders.sources.mnist import Mnist, open_mnist
+from quire.builders.sources.modes import open_modes
 from quire.builders.sources.samples import open_digits
 from quire.builders.sources.scene import STEPS
 from quire.builders.sources.shapes import open_shapes
@@ -244,6 +245,12 @@ SOURCES: Mapping[str, SourceKind] = {
         " (any number of 8 to 1,024)",
         ("train", "test"),
         open_digits,
+    ),
+    "modes": SourceKind(
+        "drawn spots at 25 places, for GANs: 32x32 and gray; nothing to download",
+        "modes: 5,000 images a split; modes:N for N",
+        ("train", "test"),
+        open_modes,
     ),
     "graphs": SourceKind(
         "undirected graphs, a file each",
