@@ -9,9 +9,11 @@ from tyro.conf import OmitArgPrefixes, Positional
 from quire.artifacts.errors import RunError
 from quire.train.classify.evaluate import Evaluate, Measured, evaluate
 from quire.train.commands.bundle_option import BundleOption
+from quire.train.commands.gan import measure_generated
 from quire.train.commands.segmentation import measure_segmentation
 from quire.train.engine.options import Bar
 from quire.train.engine.runs import read_run
+from quire.train.gan.subjects import is_subject
 from quire.train.report.grid import Grid, as_csv, as_text
 from quire.train.segmentation.run import Segment
 from quire.train.sparse.evaluate import COLUMNS as MEASURED
@@ -31,6 +33,7 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
         context: BundleOption | None = None,
         anchors: BundleOption | None = None,
         subsets: BundleOption | None = None,
+        inception: Path | None = None,
         device: str | None = None,
         csv: Path | None = None,
     ) -> int:
@@ -39,19 +42,35 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
         Of a run of sparse networks every network is measured on the whole bundle, with intervals
         over networks; of the options it knows images, device and csv. Runs of segmentation are
         measured on scenes and on subsets of them; they know images, batch-size, device and csv.
+        Generated images are held against the bins of a dataset: those of runs of GANs, and those of
+        anybody's in bundles and folders; they know images, context, inception, device and csv.
 
         Args:
             runs: Folders of finished runs: the seeds of one configuration; or one of sparse
-                networks.
-            data: The bundle: a folder, or an address.
+                networks; or of GANs, and folders of images beside them.
+            data: The bundle: a folder, or an address. For generated images, that of bins.
             context: The bundle that the runs were trained on; default: where it was then.
             anchors: The bundle of anchors that the runs had, if any; default: where it was then.
             subsets: The bundle of subsets of the scenes, for runs of segmentation.
+            inception: File of the weights of Inception, for FID of generated images; default: what
+                torch-fidelity fetched before, if it did.
             device: Where to compute: cpu, cuda, cuda:1; default: a GPU where there is one.
             csv: Write the table to this file too; of sparse networks, a line for each network.
         """
         if not runs:
             raise RunError("no run is named")
+        if all(is_subject(str(run)) for run in runs):
+            if anchors or subsets:
+                raise RunError("generated images have no anchors and no subsets")
+            return measure_generated(
+                *(bar, runs, data, how),
+                context=context,
+                inception=inception,
+                device=device,
+                csv=csv,
+            )
+        if inception:
+            raise RunError("Inception is for FID of generated images alone")
         methods = {read_run(run).method for run in runs}
         if methods == {Segment.method}:
             if context or anchors:

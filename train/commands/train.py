@@ -15,10 +15,12 @@ from quire.train.classify.evaluate import Evaluate
 from quire.train.classify.run import Classify
 from quire.train.classify.training import train
 from quire.train.commands.bundle_option import BundleOption, mixture
+from quire.train.commands.gan import gan_command
 from quire.train.commands.measure import measure_networks
 from quire.train.commands.segmentation import segment_command
 from quire.train.commands.training_summary import training_summary
 from quire.train.engine.options import Bar, Running
+from quire.train.gan.run import Gan
 from quire.train.segmentation.run import Segment
 from quire.train.sparse.pruning_run import Prune
 from quire.train.sparse.run import Sparse
@@ -115,6 +117,7 @@ def train_commands(bar: Bar) -> dict[str, Callable[..., int]]:
         Sparse.method: sparse,
         Prune.method: prune,
         Segment.method: segment_command(bar),
+        Gan.method: gan_command(bar),
     }
 
 

@@ -29,17 +29,21 @@ class Step:
     numbers: Mapping[str, Tensor | float] = field(default_factory=dict)  # (), to be noted
 
 
-class Batches(Protocol):
+class Stateful(Protocol):
+    """Something that goes on where it was stopped."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on there."""
+
+
+class Batches(Stateful, Protocol):
     """The batches of an epoch, and where in it they are."""
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the epoch is."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on there."""
 
 
 class Training(Protocol):
@@ -53,7 +57,7 @@ class Training(Protocol):
         """What is trained."""
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer:
+    def optimizer(self) -> Stateful:
         """What changes it."""
 
     @property

@@ -190,9 +190,32 @@ def views_over_ranks(
     return _normalised_together(WholeViews(model, head, views), model, ranks)
 
 
-def _normalised_together(whole: nn.Module, model: NormalisedEncoder, ranks: Ranks) -> nn.Module:
+def normalised_together(model: nn.Module, ranks: Ranks) -> nn.Module:
+    """The model, whose batch normalisation on GPUs is over all ranks."""
     if ranks.size > 1 and ranks.device.type == "cuda":
-        model.encoder = nn.SyncBatchNorm.convert_sync_batchnorm(model.encoder)
+        together: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return together
+    return model
+
+
+def average_gradients(model: nn.Module, ranks: Ranks) -> None:
+    """Replace each parameter's gradient by its mean over all ranks.
+
+    For models that see several batches in a step, which DistributedDataParallel is not made for.
+    """
+    if ranks.size == 1:
+        return
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    for gradient, mean in zip(
+        gradients, (flat / ranks.size).split([g.numel() for g in gradients]), strict=True
+    ):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def _normalised_together(whole: nn.Module, model: NormalisedEncoder, ranks: Ranks) -> nn.Module:
+    model.encoder = normalised_together(model.encoder, ranks)
     return averaging(whole, ranks)
 
 

@@ -7,6 +7,7 @@
     model.safetensors     the trained weights, written last: a run that has them is finished
     contrast.safetensors  of a classifier in two stages: the weights after the first
     separation.safetensors  of segmentation in two stages: the weights after the first
+    samples/00000500.png  of a GAN: images that were generated after so many steps
     evaluations/          what was measured on which bundle
 
 A run that trains many networks has, in place of model.safetensors:
@@ -36,7 +37,7 @@ FORMAT = 1
 RUN, METRICS, MODEL, FAILED = "run.json", "metrics.jsonl", "model.safetensors", "failed.json"
 CONTRAST = "contrast.safetensors"
 NETWORKS = "networks.csv"
-EVALUATIONS = "evaluations"
+EVALUATIONS, SAMPLES = "evaluations", "samples"
 _LOCK = "lock"
 
 

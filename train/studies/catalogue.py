@@ -8,6 +8,7 @@ from quire.train.studies.cnn2graph import table1 as cnn2graph_table1
 from quire.train.studies.cnn2graph import table2 as cnn2graph_table2
 from quire.train.studies.cnn2graph import table3 as cnn2graph_table3
 from quire.train.studies.cnn2graph import table6 as cnn2graph_table6
+from quire.train.studies.mbgnn import figure5 as mbgnn_figure5
 from quire.train.studies.mbsg import ablations as mbsg_ablations
 from quire.train.studies.mbsg import epochs as mbsg_epochs
 from quire.train.studies.mbsg import figure3 as mbsg_figure3
@@ -38,6 +39,7 @@ STUDIES: Mapping[str, Study] = {
     "cnn2graph-figure4": cnn2graph_figure4.STUDY,
     "cnn2graph-figure5": cnn2graph_attention.PROXIES,
     "cnn2graph-figure6": cnn2graph_attention.ANCHORS,
+    "mbgnn-figure5": mbgnn_figure5.STUDY,
     "mbsg-severity": mbsg_severity.STUDY,
     "mbsg-table1": mbsg_table1.STUDY,
     "mbsg-table2": mbsg_table2.STUDY,
