@@ -7,6 +7,8 @@ from typing import Any, TypeAlias, overload
 
 from quire.artifacts.address import Address, is_address
 from quire.artifacts.errors import SourceError
+from quire.builders.sources.celeba import SPLITS as CELEBA_SPLITS
+from quire.builders.sources.celeba import open_celeba
 from quire.builders.sources.cifar import Cifar, open_cifar
 from quire.builders.sources.coco import Coco, open_coco
 from quire.builders.sources.folders import SUFFIXES, ClassFolders, open_folders, path_and_size
@@ -175,6 +177,11 @@ def _class_folders(where: str, split: str) -> ClassFolders:
     return open_folders(_place("folder", path), split, size=size)
 
 
+def _celeba(where: str, split: str) -> ClassFolders:
+    path, size = path_and_size(where, kind="celeba")
+    return open_celeba(_place("celeba", path), split, size=size)
+
+
 def _voc2012(where: str, split: str) -> Voc:
     path, option, sbd = where.rpartition("?sbd=")
     place = _place("voc2012", path if option else where)
@@ -237,6 +244,14 @@ SOURCES: Mapping[str, SourceKind] = {
         " them to one size",
         None,
         _class_folders,
+        addresses=True,
+    ),
+    "celeba": SourceKind(
+        "CelebA: 178x218 photographs of faces, all of one class",
+        "celeba:PATH, where PATH or PATH/celeba has img_align_celeba and list_eval_partition.txt;"
+        " celeba:PATH?size=64 crops and scales them to one size",
+        CELEBA_SPLITS,
+        _celeba,
         addresses=True,
     ),
     "digits": SourceKind(

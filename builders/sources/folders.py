@@ -36,7 +36,7 @@ _HEADER = 1 << 16  # bytes in which an image says its size, as a rule
 
 @dataclass(frozen=True, slots=True)
 class ClassFolders:
-    """The images below a folder, the folder's subfolders being the classes."""
+    """The images below a folder, class after class: as a rule its subfolders are the classes."""
 
     split: str
     class_names: tuple[str, ...]
@@ -45,11 +45,7 @@ class ClassFolders:
     files: tuple[str, ...]  # within the tree, class after class
     ends: tuple[int, ...]  # how many files there are up to the end of each class
     size: tuple[int, int] | None  # (W, H) that every image is brought to
-
-    @property
-    def kind(self) -> str:
-        """`folder`."""
-        return "folder"
+    kind: str = "folder"
 
     def __len__(self) -> int:
         return len(self.files)
@@ -149,11 +145,11 @@ def open_folders(
     by_class = [*tree.map(partial(_class_files, tree), folders)]
     files = tuple(file for members in by_class for file in members)
     ends = tuple(accumulate(map(len, by_class)))
-    shape = (size[1], size[0], 3) if size else _common_shape(tree, files)
+    shape = (size[1], size[0], 3) if size else common_shape(tree, files)
     return ClassFolders(split, tuple(names), shape, tree, files, ends, size)
 
 
-def path_and_size(where: str) -> tuple[str, tuple[int, int] | None]:
+def path_and_size(where: str, *, kind: str = "folder") -> tuple[str, tuple[int, int] | None]:
     """Take `?size=` off the end of a path: one number for a square, or WxH.
 
     >>> path_and_size("photos?size=64"), path_and_size("photos?size=64x48"), path_and_size("why?")
@@ -169,7 +165,7 @@ def path_and_size(where: str) -> tuple[str, tuple[int, int] | None]:
     sides = [int(side) for side in match.groups() if side] if match else []
     if not sides or not all(1 <= side <= _MAX_SIDE for side in sides):
         raise SourceError(
-            f"folder: the option {options!r} is not size=N or size=WxH with sides up to {_MAX_SIDE}"
+            f"{kind}: the option {options!r} is not size=N or size=WxH with sides up to {_MAX_SIDE}"
         )
     return path, (sides[0], sides[-1])
 
@@ -219,7 +215,7 @@ def _images_below(tree: Tree, folder: str) -> Iterator[str]:
                 yield f"{here}/{name}"
 
 
-def _common_shape(tree: Tree, files: Iterable[str]) -> tuple[int, int, int] | None:
+def common_shape(tree: Tree, files: Iterable[str]) -> tuple[int, int, int] | None:
     """(H, W, 3) if all headers that can be read say the same."""
     common = None
     for shape in tree.map(partial(_shape, tree), files):

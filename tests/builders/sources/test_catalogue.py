@@ -53,6 +53,12 @@ def write_all(root: Path) -> dict[str, str]:
         for label in ("cat", "dog"):
             (root / "photos" / split / label).mkdir(parents=True)
             Image.new("RGB", (5, 4)).save(root / "photos" / split / label / "a.png")
+    (root / "celeba/img_align_celeba").mkdir(parents=True)
+    numbers = range(1, 7)
+    for number in numbers:
+        Image.new("RGB", (5, 4)).save(root / f"celeba/img_align_celeba/{number:06d}.jpg")
+    lines = [f"{number:06d}.jpg {number % 3}\n" for number in numbers]
+    (root / "celeba/list_eval_partition.txt").write_text("".join(lines))
     return {
         "cifar10": f"cifar10:{root}/ten",
         "cifar100": f"cifar100:{root}/hundred",
@@ -60,7 +66,9 @@ def write_all(root: Path) -> dict[str, str]:
         "svhn": f"svhn:{root}",
         "stl10": f"stl10:{root}",
         "folder": f"folder:{root}/photos",
+        "celeba": f"celeba:{root}/celeba",
         "digits": "digits:",
+        "modes": "modes:3",
     }
 
 
@@ -154,7 +162,7 @@ def refusal(spec: str, split: str = "test") -> str:
 def test_an_unknown_kind_is_told_with_those_there_are(spec: str) -> None:
     assert refusal(spec) == (
         f"the source {spec!r} is not KIND:PATH with one of the kinds"
-        " cifar10, cifar100, mnist, svhn, stl10, folder, digits"
+        " cifar10, cifar100, mnist, svhn, stl10, folder, celeba, digits, modes"
     )
 
 
