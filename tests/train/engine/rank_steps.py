@@ -1,6 +1,7 @@
 """Steps of models that each of two processes takes on its share of a batch."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from quire.train.classify.baselines import SupConConfig
 from quire.train.classify.objectives import Objective, SupervisedContrast, objective_of
 from quire.train.classify.run import Classify
 from quire.train.engine.ranks import Ranks, gathered, joined, over_ranks, views_over_ranks
+from quire.train.engine.runs import Run
+from quire.train.gan.run import build_pair
+from quire.train.gan.steps import Adams
+from quire.train.gan.steps import Training as GanTraining
+from tests.train.gan.small import KINDS as GANS
 
 HEADS = {
     "linear": None,
@@ -94,6 +100,24 @@ def rivalled(name: str, ranks: Ranks, images: Tensor, labels: Tensor) -> dict[st
     return {"loss": loss.detach(), **gradients(learned)}
 
 
+def improved(kind: str, ranks: Ranks) -> dict[str, Tensor]:
+    """The losses of a step of a GAN on this rank's half of eight images, and the gradients.
+
+    In evaluation mode, for on CPUs batch normalisation is over what each rank has.
+    """
+    config = replace(GANS[kind], size=32)
+    run = Run(method="gan", config={}, bundle="", classes=(), channels=1, data="")
+    torch.manual_seed(0)
+    pair = build_pair(config, run).eval()
+    rounds: Any = None
+    training = GanTraining(config, pair, Adams(config, pair), rounds, ranks, lambda step: {})
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (8, 1, 32, 32), generator=generator, dtype=torch.uint8)
+    own = images.tensor_split(ranks.size)[ranks.rank]
+    step = training.update({"image": own, "row": torch.arange(len(own))})
+    return {"loss": step.loss, **gradients(pair)}
+
+
 def gradients(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
@@ -126,6 +150,8 @@ def as_rank(out: Path) -> None:
                 images, labels = whole_batch(sum(sizes))
                 own = slice(sum(sizes[: ranks.rank]), sum(sizes[: ranks.rank + 1]))
                 found[f"{rival} {share}"] = rivalled(rival, ranks, images[own], labels[own])
+        for kind in GANS:
+            found[f"gan {kind}"] = improved(kind, ranks)
     torch.save(found, out / f"{ranks.rank}.pt")
 
 

@@ -23,12 +23,14 @@ from quire.train.engine.metrics import read_metrics
 from quire.train.engine.ranks import Ranks, gathered, over_ranks, share
 from tests.train.engine.rank_steps import (
     ANCHORS,
+    GANS,
     HEADS,
     KINDS,
     RIVALS,
     SHARES,
     compared,
     gradients,
+    improved,
     rivalled,
     small_comparer,
     small_model,
@@ -128,6 +130,18 @@ def test_two_processes_have_the_gradients_of_one_in_each_objective(
         for name, gradient in wanted.items():
             # in float32, as logits and distances are
             torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", GANS)
+def test_two_processes_have_the_gradients_of_one_in_a_gan(
+    kind: str, by_two: Sequence[dict[str, dict[str, Tensor]]]
+) -> None:
+    wanted = improved(kind, Ranks(0, 1, torch.device("cpu")))
+    for rank in by_two:
+        found = rank[f"gan {kind}"]
+        assert found.keys() == wanted.keys()
+        for name, gradient in wanted.items():
+            torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5)
 
 
 def test_triplets_of_each_rank_alone_would_be_others() -> None:
