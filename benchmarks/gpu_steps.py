@@ -34,6 +34,10 @@ from quire.train.classify.steps import Training
 from quire.train.classify.training import batches_of
 from quire.train.engine.options import Running
 from quire.train.engine.ranks import Ranks
+from quire.train.gan.run import Gan, build_pair
+from quire.train.gan.run import described as gan_described
+from quire.train.gan.steps import Training as GanTraining
+from quire.train.gan.training import batches_of as gan_batches
 from quire.train.segmentation.run import Segment
 from quire.train.segmentation.run import build_model as build_segmenter
 from quire.train.segmentation.stages import Bundles, prepared
@@ -58,6 +62,9 @@ class Sizes:
     groups: tuple[int, ...] = (60, 200, 600)
     pixel_images: int = 16
     population: int = 500
+    gan_images: int = 20_000
+    gan_batch: int = 128
+    gan_width: int = 64
     seconds: float = 3.0  # of each measurement, once warm
     encoders: tuple[Any, ...] = ("resnet18", "resnet50")
 
@@ -71,6 +78,9 @@ TINY = Sizes(
     groups=(6,),
     pixel_images=2,
     population=20,
+    gan_images=40,
+    gan_batch=8,
+    gan_width=2,
     seconds=0.05,
     encoders=("resnet20",),
 )
@@ -91,6 +101,14 @@ class Place:
     def _raw(self, folder: Path) -> None:
         images, labels = random_images(self.sizes.images, (32, 32, 3))
         image_bundle(folder, images, labels, samples_per_shard=10_000)
+
+    def squares(self) -> Path:
+        """A bundle of raw images of 64x64."""
+        return self._made("squares", self._squares)
+
+    def _squares(self, folder: Path) -> None:
+        images, labels = random_images(self.sizes.gan_images, (64, 64, 3))
+        image_bundle(folder, images, labels, samples_per_shard=5_000)
 
     def jpegs(self) -> Path:
         """The same as JPEG files."""
@@ -290,6 +308,26 @@ def segment(variant: Any, place: Place) -> Figures:
     return stepped(Segmentation.new(config, stages[0], model, ranks), place)
 
 
+def gan(discriminator: Any, compiled: bool, place: Place) -> Figures:
+    """A step of a GAN: bfloat16 on a GPU, channels last; and what the paper's 10,000 take."""
+    sizes = place.sizes
+    config = Gan(
+        discriminator=discriminator,
+        width=sizes.gan_width,
+        batch_size=sizes.gan_batch,
+    )
+    ranks = Ranks(0, 1, place.device)
+    running = Running(device=place.device.type)
+    batches = gan_batches(config, str(place.squares()), ranks, running)
+    config, run = gan_described(config, str(place.squares()), batches)
+    torch.manual_seed(0)
+    pair = build_pair(config, run).to(place.device).to(memory_format=torch.channels_last)
+    if compiled:
+        pair.compile_both()
+    found = stepped(GanTraining.new(config, pair, batches, ranks, lambda step: {}), place)
+    return {**found, "minutes of 10,000 steps": 1e4 * config.batch_size / found["samples/s"] / 60}
+
+
 def steps(sizes: Sizes) -> Iterator[tuple[str, Callable[[Place], Figures]]]:
     """Everything that is measured, the most important first."""
     small = sizes.encoders[0]
@@ -302,6 +340,9 @@ def steps(sizes: Sizes) -> Iterator[tuple[str, Callable[[Place], Figures]]]:
     yield "stream jpeg", partial(streaming, Place.jpegs)
     yield f"train {small} linear on jpeg", partial(from_jpegs, small)
     yield "stream scenes", partial(streaming, Place.scenes)
+    yield "train gan mc-mbgnn", partial(gan, "mc-mbgnn", False)
+    yield "train gan mc-mbgnn, compiled", partial(gan, "mc-mbgnn", True)
+    yield "train gan minibatch", partial(gan, "minibatch", False)
     for encoder in sizes.encoders:
         for head in HEADS:
             if (encoder, head) != (small, "linear"):

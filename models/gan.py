@@ -1,7 +1,8 @@
 """Generator and discriminator of images (Mondal, Jain & Siddiqi 2021, earlier version, 6.3).
 
 Both are for 32x32 and 64x64 alike: the stack of convolutions is the same, and the linear layers
-are for 2x2 or 4x4 positions. Images are in [-1, 1].
+are for 2x2 or 4x4 positions. Images are in [-1, 1]. What the paper leaves open is as in DCGAN
+(Radford, Metz & Chintala 2016): the slope of LeakyReLU, and weights drawn from N(0, .02).
 """
 
 from itertools import pairwise
@@ -21,7 +22,8 @@ BatchConfig: TypeAlias = MinibatchConfig | EdgeGraphConfig
 
 SIZES = (32, 64)
 LATENT = 128
-_SLOPE = 0.2  # of LeakyReLU: DCGAN's, as the paper gives none
+_SLOPE = 0.2  # of LeakyReLU
+_DEVIATION = 0.02  # of the first weights
 _HALVINGS = 4
 
 
@@ -52,6 +54,7 @@ class Generator(nn.Module):
         self.unflatten = nn.Unflatten(1, (widths[0], side, side))
         self.enlarge = nn.Sequential(*(_enlarging(*pair) for pair in pairwise(widths)))
         self.final = nn.ConvTranspose2d(width, channels, 5, 1, 2)
+        _draw(self.start, self.enlarge, self.final)
 
     def forward(self, noise: Tensor) -> Tensor:
         """(B, latent) -> (B, channels, size, size)."""
@@ -89,6 +92,7 @@ class Discriminator(nn.Module):
         self.batch_layer = _batch_layer(features, batch_layer)
         further = 0 if self.batch_layer is None else self.batch_layer.outputs
         self.final = nn.Linear(features + further, 1)
+        _draw(self.encode, self.final)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, size, size) -> (B,)."""
@@ -107,6 +111,16 @@ class Discriminator(nn.Module):
                 features = torch.cat([features, self.batch_layer(features)], dim=1)
             logits: Tensor = self.final(features)
         return logits.squeeze(1)
+
+
+def _draw(*parts: nn.Module) -> None:
+    """Draw the first weights of convolutions and linear layers; their biases are zero."""
+    for part in parts:
+        for layer in part.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(layer.weight, std=_DEVIATION)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
 
 
 def _side(size: int) -> int:

@@ -87,3 +87,15 @@ def test_the_batch_is_looked_at_in_float32_under_autocast(
         assert torch.equal(
             judge.judge(features.bfloat16()), judge.judge(features.bfloat16().float())
         )
+
+
+def test_the_first_weights_are_dcgans() -> None:
+    torch.manual_seed(0)
+    pair = Generator(32, width=16), Discriminator(32, width=16, batch_layer=EdgeGraphConfig())
+    for network in pair:
+        for name, layer in network.named_modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                if name.startswith("batch_layer"):
+                    continue
+                assert layer.weight.std().item() == pytest.approx(0.02, rel=0.2), name
+                assert layer.bias is not None and not layer.bias.any()

@@ -7,18 +7,28 @@ what its paper says, attention to anchors and the segmentation of scenes, is lef
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+import torch
+
+from quire.artifacts.bins_table import read_bins
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.cooccurrence_table import read_cooccurrence
+from quire.builders.recipes.bins import ImageBins
 from quire.builders.recipes.cooccurrence import Cooccurrence
 from quire.builders.recipes.graphs import Graphs
 from quire.builders.recipes.segmix import SegMix
+from quire.loaders.stream import stream
 from quire.models.similarity_graph import GraphConfig
+from quire.train.gan.ndb import FLOOR, spread_of
+from quire.train.gan.steps import to_signed
+from quire.train.report.bin_centres import centres_sheet
 from quire.train.report.contact_sheet import contact_sheet
+from quire.train.report.grid import Grid
 from quire.train.report.intervals import interval
 from quire.train.report.plots.matrix import Matrix
 from quire.train.sparse.attack_catalogue import Attack
 from quire.train.sparse.run import Sparse
-from quire.train.studies.bundles import DIGITS, Bundled, built
+from quire.train.studies.bundles import DIGITS, Bundled, built, clean
 from quire.train.studies.classifiers import Accuracies, Classifier, Classifiers
 from quire.train.studies.mbsg import severity
 from quire.train.studies.snn import figures
@@ -168,6 +178,69 @@ BLENDING = Blending(
     ),
 )
 
+
+@dataclass(frozen=True, kw_only=True)
+class Spreading:
+    """How digits spread over bins of other digits: what a generator would be measured by."""
+
+    images: Bundled
+    bins: Bundled
+    title: str = "How images spread over bins of others"
+    paper: str = "Richardson & Weiss 2018, Section 3.1"
+
+    def carry_out(
+        self, scale: Scale, place: Place, *, seeds: int | None = None
+    ) -> Iterator[Findings]:
+        """See `quire.train.studies.study.Study`; nothing is trained, so there are no seeds."""
+        bins = read_bins(open_bundle(built(self.bins, place).place))
+        digits = built(self.images, place).place
+        index = open_bundle(digits).index
+        rest = np.flatnonzero(
+            ~np.isin(index.rows.columns["source_index"][:], bins.source_index)
+        ).tolist()
+        batches = [*stream(digits, rows=rest)]
+        others = to_signed(torch.cat([batch["image"] for batch in batches]))
+        labels = torch.cat([batch["label"] for batch in batches])
+        half = others[labels < 5]
+        spreads = {  # of as many images each, as NDB hangs on their number
+            "other digits": spread_of([others], bins),
+            "their 0 to 4 alone": spread_of([half.repeat(3, 1, 1, 1)[: len(others)]], bins),
+            "one of them alone": spread_of([others[:1].expand_as(others)], bins),
+        }
+        values = {
+            (name, column): [number]
+            for name, one in spreads.items()
+            for column, number in {
+                "images": one.images,
+                "NDB/K": one.score,
+                "JS (nats)": one.js,
+                "bins reached": one.reached,
+            }.items()
+        }
+        rows, columns = (tuple(dict.fromkeys(cell[axis] for cell in values)) for axis in (0, 1))
+        title = f"digits over {len(bins)} bins of {len(bins.bin):,} others"
+        grid = Grid(title=title, values=values, rows=rows, columns=columns, corner="digits")
+        scores = ", ".join(f"{name} {one.score:.2f}" for name, one in spreads.items())
+        said = f"statistically different bins (NDB/K): {scores}"
+        note = (
+            f"{len(bins.bin):,} digits in {len(bins)} bins by k-means, whose centres are shown, and"
+            " how many bins hold significantly more or fewer of other digits (NDB). A generator is"
+            f" measured so. Where nothing differs NDB/K is {FLOOR} on average, one bin of 20, give or"
+            " take one or two; of one that makes but a few kinds of images it is near 1."
+        )
+        layout = Layout(
+            grids=(grid,),
+            pictures={"centres": centres_sheet(bins, density=2)},
+            notes=(note, f"{said}."),
+        )
+        yield Findings(layout=layout, heading=("ndb",), lines=((scores,),))
+
+
+SPREADING = Spreading(
+    images=clean(DIGITS, "train"),
+    bins=Bundled(dataset=DIGITS, recipe=ImageBins(bins=20, images=900)),
+)
+
 CHAPTERS = (
     Chapter(
         name="train",
@@ -179,6 +252,12 @@ CHAPTERS = (
         name="attack",
         heading="Sparse networks from random graphs",
         study=NETWORK_STUDY,
+        outcome=_last_note,
+    ),
+    Chapter(
+        name="spread",
+        heading="How images spread over bins",
+        study=SPREADING,
         outcome=_last_note,
     ),
     Chapter(

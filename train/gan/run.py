@@ -117,6 +117,11 @@ class Pair(nn.Module):
         self.generator = generator
         self.discriminator = discriminator
 
+    def compile_both(self) -> None:
+        """Compile what takes the time; the comparison of a batch with itself is left as it is."""
+        self.generator.compile()
+        self.discriminator.encode.compile()
+
 
 def described(config: Gan, data: str, batches: Stream) -> tuple[Gan, Run]:
     """The configuration with the size of the images spelled out, and the record of the run.

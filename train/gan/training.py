@@ -66,8 +66,7 @@ def train(
             pair = build_pair(config, run).to(ranks.device).to(memory_format=torch.channels_last)
             normalised_together(pair, ranks)
             if running.compile:
-                pair.generator.compile()
-                pair.discriminator.encode.compile()
+                pair.compile_both()
             look = partial(_seen, config, pair, table, out) if ranks.first else _nothing
             training = Training.new(config, pair, batches, ranks, look)
             files = out if ranks.first else None

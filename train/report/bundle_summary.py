@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from quire.artifacts.bins_table import BINS, Bins, read_bins
 from quire.artifacts.bundle import Bundle
 from quire.artifacts.graph_table import GRAPHS, Cells, read_cells
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import MANIFEST, NO_SOURCE, Manifest
+from quire.train.report.bin_centres import centres_sheet
 from quire.train.report.contact_sheet import class_names, contact_sheet
 from quire.train.report.corruption_cells import cells_of, severities
 from quire.train.report.page import Picture, Section, Table, Value, picture
@@ -165,10 +167,10 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 def pictures(bundle: Bundle) -> tuple[Section, ...]:
-    """The contact sheet, where the bundle has images, and distributions, where it has graphs.
+    """The contact sheet of images, distributions of graphs, centres of bins: what there is.
 
     Raises:
-        BundleError: a picture or the table of the graphs is damaged.
+        BundleError: a picture or the table is damaged.
     """
     sections = []
     if (sheet := contact_sheet(bundle, density=_DENSITY)) is not None:
@@ -176,7 +178,17 @@ def pictures(bundle: Bundle) -> tuple[Section, ...]:
         sections.append(Section("Contact sheet", pictures=(shown,)))
     if GRAPHS in bundle.manifest.files and len(bundle.index):
         sections.append(_distributions(bundle))
+    if BINS in bundle.manifest.files:
+        sections.append(_centres(read_bins(bundle)))
     return tuple(sections)
+
+
+def _centres(bins: Bins) -> Section:
+    sheet = centres_sheet(bins, density=_DENSITY)
+    shown = picture(sheet, density=_DENSITY, description="centres of the bins")
+    counts = f"{bins.counts.max():,} images in the largest, {bins.counts.min():,} in the smallest"
+    said = f"Means of the images of {len(bins):,} bins, the largest first: {counts}."
+    return Section("Centres", prose=(said,), pictures=(shown,))
 
 
 def _distributions(bundle: Bundle) -> Section:

@@ -22,7 +22,7 @@ from quire.train.engine.runs import Run
 from quire.train.gan.run import build_pair
 from quire.train.gan.steps import Adams
 from quire.train.gan.steps import Training as GanTraining
-from tests.train.gan.small import KINDS as GANS
+from tests.train.gan.small import KINDS as GAN_KINDS
 
 HEADS = {
     "linear": None,
@@ -38,6 +38,7 @@ KINDS = {
     "mean": CNN2GraphConfig(kind="mean", degree=9),
     "max": CNN2GraphConfig(kind="max"),
 }
+GANS = GAN_KINDS
 RIVALS = ("supcon", "affinity", "ddgsd")
 ANCHORS = (1, 4, 7)  # one: a rank has none of its own
 
