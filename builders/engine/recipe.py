@@ -8,7 +8,8 @@ A recipe makes the same bytes on every processor and from every version of the l
 project takes; `tests/builders/test_same_bytes.py` holds it to that. So what decides a byte is
 integers, or floats that are rounded in one order: loops of our own (numba, without fastmath), NumPy
 and SciPy where they add along no axis or in pixel order. On the way to a byte may not stand
-- a BLAS or a threaded sum, where a rounding can change a choice or a level;
+- a BLAS or a threaded sum, where a rounding can change a choice or a level (of whole numbers that
+  a float64 holds exactly none is rounded: quire.builders.recipes.kmeans);
 - OpenCV's arithmetic of floats, whose instructions are chosen by processor, but for what was seen
   to be equal: cvtColor to grey, filter2D of float64, GaussianBlur of a 17 x 17 disk and resize of
   bytes (warpAffine was not);

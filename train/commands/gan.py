@@ -55,7 +55,7 @@ def gan_command(bar: Bar) -> Callable[..., int]:
 
 def measure_generated(
     bar: Bar,
-    places: Sequence[Path],
+    places: Sequence[str],
     bins: str,
     how: Evaluate,
     *,
@@ -76,7 +76,7 @@ def measure_generated(
     with bar("images") as report:
         for place in places:
             found[str(place)] = compare(
-                str(place), bins, how=comparison, real=context, device=device, report=report
+                place, bins, how=comparison, real=context, device=device, report=report
             )
     grid = generated_grid(bins, found)
     if csv:

@@ -13,7 +13,7 @@ from quire.train.commands.gan import measure_generated
 from quire.train.commands.segmentation import measure_segmentation
 from quire.train.engine.options import Bar
 from quire.train.engine.runs import read_run
-from quire.train.gan.subjects import is_subject
+from quire.train.gan.subjects import holds_images
 from quire.train.report.grid import Grid, as_csv, as_text
 from quire.train.segmentation.run import Segment
 from quire.train.sparse.evaluate import COLUMNS as MEASURED
@@ -27,7 +27,7 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
     """The command that measures runs."""
 
     def command(
-        runs: Positional[tuple[Path, ...]],
+        runs: Positional[tuple[BundleOption, ...]],
         data: BundleOption,
         how: Annotated[Evaluate, OmitArgPrefixes],
         context: BundleOption | None = None,
@@ -59,7 +59,7 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
         """
         if not runs:
             raise RunError("no run is named")
-        if all(is_subject(str(run)) for run in runs):
+        if all(map(holds_images, runs)):
             if anchors or subsets:
                 raise RunError("generated images have no anchors and no subsets")
             return measure_generated(
@@ -71,24 +71,25 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
             )
         if inception:
             raise RunError("Inception is for FID of generated images alone")
-        methods = {read_run(run).method for run in runs}
+        folders = [Path(run) for run in runs]
+        methods = {read_run(folder).method for folder in folders}
         if methods == {Segment.method}:
             if context or anchors:
                 raise RunError("segmentation has no context and no anchors")
             return measure_segmentation(
-                bar, runs, data, how, subsets=subsets, device=device, csv=csv
+                bar, folders, data, how, subsets=subsets, device=device, csv=csv
             )
         if subsets:
             raise RunError("subsets are of scenes: runs of segmentation alone know them")
         if methods & KINDS.keys():
-            if len(runs) > 1:
+            if len(folders) > 1:
                 raise RunError("the networks of a run are measured by themselves: name one run")
             if context or anchors:
                 raise RunError("sparse networks have no context and no anchors")
-            return measure_networks(bar, runs[0], data, how, device, csv)
+            return measure_networks(bar, folders[0], data, how, device, csv)
         found = {}
         with bar("images") as report:
-            for run in runs:
+            for run in folders:
                 found[run] = evaluate(
                     run,
                     data,

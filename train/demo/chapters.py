@@ -225,8 +225,8 @@ class Spreading:
         note = (
             f"{len(bins.bin):,} digits in {len(bins)} bins by k-means, whose centres are shown, and"
             " how many bins hold significantly more or fewer of other digits (NDB). A generator is"
-            f" measured so. Where nothing differs NDB/K is {FLOOR} on average, one bin of 20, give or"
-            " take one or two; of one that makes but a few kinds of images it is near 1."
+            f" measured so. Where nothing differs NDB/K is {FLOOR} on average, here one bin, give"
+            " or take one or two; of one that makes but a few kinds of images it is near 1."
         )
         layout = Layout(
             grids=(grid,),

@@ -17,7 +17,7 @@ from quire.train.engine.pretrained import digest_of
 from quire.train.engine.runs import EVALUATIONS, digest, read_run, write_record
 from quire.train.gan.fid import NotAtHandError, fid, weights_at_hand
 from quire.train.gan.ndb import Spread, spread_of
-from quire.train.gan.subjects import Subject
+from quire.train.gan.subjects import Images, digest_of_images, images_of, is_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,28 +62,26 @@ def compare(
         RunError: there are no images, or others than those of the bins; a run is not finished.
         BundleError: a bundle is damaged.
     """
-    how, subject, bins = how or Comparison(), Subject(place), Location(bins)
+    how, bins, ours = how or Comparison(), Location(bins), is_run(place)
     bundle = open_bundle(bins)
     table = read_bins(bundle)
-    real = real or (read_run(Path(place)).data if subject.is_run else None)
+    real = real or (read_run(Path(place)).data if ours else None)
     weights, without = _weights(how, real)
-    known = None if weights is None else {"inception": digest_of(str(weights)), "real": real}
+    known = None
+    if weights is not None and real is not None:
+        known = {"inception": digest_of(str(weights)), "real": digest_of_images(real)}
     question = {"bins": bundle.manifest.sha256, "images": how.images, "fid": known}
-    path = Path(place) / EVALUATIONS / f"{digest(question)}.json" if subject.is_run else None
+    path = Path(place) / EVALUATIONS / f"{digest(question)}.json" if ours else None
     if path is not None and path.exists():
         found = json.loads(path.read_text("utf-8"))["found"]
         return Compared(spread=Spread(**found["spread"]), fid=found["fid"], without=without)
     channels = table.image_shape[2]
-
-    def images() -> Iterator[Tensor]:
-        return subject.batches(how.images, channels, device)
-
-    spread = spread_of(_told(images(), how.images, report), table)
+    images = images_of(place, how.images, channels=channels, device=device)
+    spread = spread_of(_told(images, report), table)
     distance = None
-    if weights is not None:
-        assert real is not None  # `_weights` saw to it
-        originals = Subject(real).batches(None, channels, device)
-        distance = fid(originals, images(), weights, best_device(device))
+    if weights is not None and real is not None:
+        originals = images_of(real, None, channels=channels, device=device)
+        distance = fid(originals.batches(), images.batches(), weights, best_device(device))
     compared = Compared(spread=spread, fid=distance, without=without)
     if path is not None:
         write_record(path, {"question": question, "found": asdict(compared)})
@@ -101,10 +99,10 @@ def _weights(how: Comparison, real: str | None) -> tuple[Path | None, str]:
     return weights, ""
 
 
-def _told(batches: Iterator[Tensor], total: int | None, report: Report | None) -> Iterator[Tensor]:
+def _told(images: Images, report: Report | None) -> Iterator[Tensor]:
     done = 0
-    for batch in batches:
+    for batch in images.batches():
         yield batch
         done += len(batch)
-        if report and total:
-            report(done, total)
+        if report:
+            report(done, images.count)

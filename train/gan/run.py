@@ -131,7 +131,7 @@ def described(config: Gan, data: str, batches: Stream) -> tuple[Gan, Run]:
     """
     if not len(batches):
         raise RunError(f"{data} has fewer images than a batch, {config.batch_size:,}")
-    channels, height, width = shape_of(stream(data, rows=batches.rows[:1].tolist()), data)
+    channels, height, width = shape_of(stream(data, rows=batches.rows.tolist()), data)
     if height != width or (config.size or height) != height:
         side = config.size or "a square"
         raise RunError(f"{data} has images of {height}x{width}; the run wants {side}")

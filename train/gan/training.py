@@ -1,6 +1,5 @@
 """Training of GANs from a bundle of images, measured on the way by the bins of their dataset."""
 
-import io
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from quire.train.engine.runs import MODEL, SAMPLES, Run, absolute
 from quire.train.gan.ndb import spread_of
 from quire.train.gan.run import BINS, Gan, Pair, build_pair, described
 from quire.train.gan.steps import Training, generated
+from quire.train.report.page import picture
 
 _SIDE = 10  # images along each side of a grid
 
@@ -131,7 +131,7 @@ def _seen(config: Gan, pair: Pair, bins: Bins | None, out: Path, step: int) -> d
     some = torch.cat([*generated(config, pair.generator, "grid", _SIDE**2)])
     (out / SAMPLES).mkdir(exist_ok=True)
     with whole_file(out / SAMPLES / f"{step:08d}.png") as file:
-        file.write(as_png(grid_of(some)))
+        file.write(picture(grid_of(some), density=1, description="samples").png)
     if bins is None:
         return {}
     spread = spread_of(generated(config, pair.generator, "measured", config.samples), bins)
@@ -149,10 +149,3 @@ def grid_of(images: torch.Tensor) -> Image.Image:
     rows = levels.unflatten(0, (-1, _SIDE)).permute(0, 3, 1, 4, 2).contiguous()
     pixels = rows.flatten(2, 3).flatten(0, 1).squeeze(2).numpy()
     return Image.fromarray(pixels)
-
-
-def as_png(image: Image.Image) -> bytes:
-    """The bytes of a PNG file."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

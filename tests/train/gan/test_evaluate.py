@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -21,7 +22,7 @@ from quire.train.gan.evaluate import Comparison, compare
 from quire.train.gan.ndb import spread_of
 from quire.train.gan.run import trained
 from quire.train.gan.steps import generated
-from quire.train.gan.subjects import Subject
+from quire.train.gan.subjects import digest_of_images, holds_images, is_run
 from quire.train.gan.training import train
 from tests.train.gan.small import RUNNING, SMALL
 
@@ -196,9 +197,18 @@ def test_fid_of_the_same_images_is_nothing_and_of_others_is_not(
     assert without.fid is None and "--context" in without.without
 
 
-def test_a_subject_is_known_by_what_lies_there(place: Path) -> None:
-    assert Subject(str(place / "run")).is_run
-    assert Subject(str(place / "images")).digest and not Subject(str(place / "files")).is_run
+def test_what_is_measured_is_known_by_what_lies_there(place: Path, tmp_path: Path) -> None:
+    run, images, files = (str(place / name) for name in ("run", "images", "files"))
+    assert is_run(run) and not is_run(images)
+    assert holds_images(run) and holds_images(images) and holds_images(files)
+    assert not holds_images(str(tmp_path / "nothing"))
+    assert digest_of_images(images) != images and digest_of_images(files) == files
+
+
+def test_a_bundle_at_an_address_is_measured(place: Path) -> None:
+    fsspec.filesystem("memory").put(str(place / "images"), "/measured/images", recursive=True)
+    found = compare("memory://measured/images", str(place / "bins"), how=Comparison(images=150))
+    assert found.spread == measured(place, "images", images=150).spread
 
 
 def test_as_a_user_types_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
