@@ -103,20 +103,20 @@ class Training:
         real = to_signed(batch["image"])
         noise = share(noise_of(self.config, "step", self.step, self.config.batch_size))
         with autocast(self.config.precision, real.device):
-            generated = self.model.generator(noise.to(real.device))
-            logits = self._judged(real), self._judged(generated.detach())
+            made = self.model.generator(noise.to(real.device))
+            logits = self._judged(real), self._judged(made.detach())
         discriminator = F.softplus(-logits[0]).mean() + F.softplus(logits[1]).mean()
         self._improve(self.optimizer.discriminator, self.model.discriminator, discriminator)
         self.model.discriminator.requires_grad_(False)  # whose gradients nobody wants now
         with autocast(self.config.precision, real.device):
-            generator = F.softplus(-self._judged(generated)).mean()
+            generator = F.softplus(-self._judged(made)).mean()
         self._improve(self.optimizer.generator, self.model.generator, generator)
         self.model.discriminator.requires_grad_(True)
         self.step += 1
         losses = {"discriminator": discriminator.detach(), "generator": generator.detach()}
         return loop.Step(
             losses["discriminator"] + losses["generator"],  # not finite, where one of them is not
-            batch["row"],
+            gathered(batch["row"]),
             counts={
                 "real": logits[0].detach().sigmoid().mean(),
                 "generated": logits[1].detach().sigmoid().mean(),
