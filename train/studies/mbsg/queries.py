@@ -5,6 +5,8 @@ The paper names no epsilon for Bandits-TD; its own success, 88 %, is what ours i
 At full scale seven models are asked some 3 million times by SimBA and 12 million times by
 Bandits-TD, two thirds of these about the one image in eight that it never fools (by the paper's
 numbers), and looked at once more after each of its steps. `asked` in measured.csv is what it was.
+Two cores of a server give 29 answers a second of ResNet-50 in float32, so 15 million take six days
+there, beside months of training: it is for GPUs, on which no rate has been measured yet.
 """
 
 from collections.abc import Mapping, Sequence
