@@ -62,7 +62,7 @@ def test_the_heads_that_compare_with_anchors_are_measured_too(tmp_path: Path) ->
 
 def test_every_head_and_size_is_measured() -> None:
     names = [name for name, _ in steps(Sizes())]
-    assert len(names) == len(set(names)) == 30
-    for part in ("resnet18 mbsg", "resnet50 transformer, compiled", "sparse 600", "segment"):
+    assert len(names) == len(set(names)) == 33
+    for part in ("resnet18 mbsg", "resnet50 transformer, compiled", "sparse 600", "segment", "gan"):
         assert any(part in name for name in names)
     assert len(list(steps(TINY))) < len(names)
