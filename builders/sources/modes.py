@@ -1,8 +1,10 @@
 """Images of 25 modes, drawn here: what a generator that collapses makes but a few kinds of.
 
-A light spot on black near one of the 25 points of a grid: a mixture of 25 Gaussians of its place,
-as GANs are tried on in the plane (Srivastava et al. 2017, VEEGAN), drawn as 32x32 images. Points
-are 5.25 pixels apart and a spot strays from its own by .4, so no two modes meet.
+A light spot near one of the 25 points of a grid: a mixture of 25 Gaussians of its place, as GANs
+are tried on in the plane (Srivastava et al. 2017, VEEGAN), drawn as 32x32 images. Points are 5.25
+pixels apart and a spot strays from its own by .4, so no two modes meet. Every pixel has noise, as
+a photograph has: a discriminator that sees whole batches tells small spots on plain black from
+whatever a generator makes at first, and nothing is learned from it.
 """
 
 from dataclasses import dataclass
@@ -22,8 +24,10 @@ _LENGTH, _MAX_LENGTH = 5_000, 1_000_000
 _SIDE = 32
 _GRID, _FIRST, _STEP = 5, 5.0, 5.25  # points along a side, and where they are, in pixels
 _DEVIATION = 0.4  # of a spot's place, in pixels
-_RADIUS = 4.0
+_RADIUS = 9.0
+_DARK, _LIGHT = 50, 155  # of 255: what lies around a spot, and what a spot adds at most
 _DIMMEST = 0.8  # of a spot's light, which is drawn evenly up to 1
+_GRAIN = 50  # largest noise of a pixel: the sum of two even draws, whose deviation is 20.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +80,18 @@ class Modes:
 
 
 def _drawn(point: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A spot near a point of the grid; its profile is Tukey's biweight. -> (32, 32)."""
+    """A spot near a point of the grid; its profile is Tukey's biweight. -> (32, 32).
+
+    Whole numbers make the noise, and nothing is cut off at 0 or 255.
+    """
     down, right = (_FIRST + _STEP * p + _DEVIATION * rng.standard_normal() for p in point)
     light = _DIMMEST + (1 - _DIMMEST) * rng.random()
     pixels = np.arange(_SIDE)
     distances = (pixels[:, None] - down) ** 2 + (pixels - right) ** 2
     profile = (1 - distances / _RADIUS**2).clip(0)
-    drawn: NDArray[np.uint8] = np.rint(255 * light * profile * profile).astype(np.uint8)
-    return drawn
+    spot = np.rint(_DARK + _LIGHT * light * profile * profile).astype(np.int64)
+    noise = rng.integers(0, _GRAIN, (2, _SIDE, _SIDE), endpoint=True).sum(axis=0) - _GRAIN
+    return (spot + noise).astype(np.uint8)
 
 
 def open_modes(where: str, split: str) -> Modes:

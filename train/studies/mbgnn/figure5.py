@@ -92,7 +92,7 @@ _PAPER = (
 STUDY = Trials(
     title="How generated images spread over bins of real ones",
     paper="Mondal, Jain & Siddiqi 2021 (earlier version), Figure 5",
-    seeds={"smoke": 1, "small": 3, "full": 5},
+    seeds={"smoke": 1, "small": 5, "full": 5},
     trials=trials,
     present=_present,
 )
