@@ -91,7 +91,8 @@ def _drawn(point: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8
     profile = (1 - distances / _RADIUS**2).clip(0)
     spot = np.rint(_DARK + _LIGHT * light * profile * profile).astype(np.int64)
     noise = rng.integers(0, _GRAIN, (2, _SIDE, _SIDE), endpoint=True).sum(axis=0) - _GRAIN
-    return (spot + noise).astype(np.uint8)
+    drawn: NDArray[np.uint8] = (spot + noise).astype(np.uint8)
+    return drawn
 
 
 def open_modes(where: str, split: str) -> Modes:
