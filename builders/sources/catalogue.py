@@ -11,6 +11,7 @@ from quire.builders.sources.celeba import SPLITS as CELEBA_SPLITS
 from quire.builders.sources.celeba import open_celeba
 from quire.builders.sources.cifar import Cifar, open_cifar
 from quire.builders.sources.coco import Coco, open_coco
+from quire.builders.sources.coco_choice import path_and_choice
 from quire.builders.sources.folders import SUFFIXES, ClassFolders, open_folders, path_and_size
 from quire.builders.sources.graphs import GraphFolder, open_graphs
 from quire.builders.sources.layout import check_split
@@ -189,7 +190,8 @@ def _voc2012(where: str, split: str) -> Voc:
 
 
 def _coco(where: str, split: str) -> Coco:
-    return open_coco(_place("coco", where), split)
+    path, choice = path_and_choice(where)
+    return open_coco(_place("coco", path), split, choice)
 
 
 def _graphs(where: str, split: str) -> GraphFolder:
@@ -289,7 +291,9 @@ SOURCES: Mapping[str, SourceKind] = {
     "coco": SourceKind(
         "COCO's instances: photographs with a class for each pixel, of as many as there are",
         "coco:PATH, with annotations/instances_<split>.json and the images in <split>/; for the"
-        " split all, annotations.json and the images where it says",
+        " split all, annotations.json and the images where it says; coco:PATH?classes=voc has VOC's"
+        " 20 classes alone, ?overlap=void makes pixels of two objects VOID (default: of the smaller"
+        " one), ?least=1000 leaves out images with no more pixels of objects; joined by &",
         None,
         _coco,
         addresses=True,

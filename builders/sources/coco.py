@@ -1,12 +1,13 @@
 """COCO's instances as scenes.
 
-Classes are COCO's categories in the order of their ids, counted through from 1; 0 is the
-background. Where objects overlap the smaller one lies on top, by the pixels that it has (of two
-that have the same, the later in the file); crowds, whose objects nobody counted, are VOID beneath
-all of them. Instances are numbered in the order of the file. Scenes are in the order of the
-images' ids.
+Classes are COCO's categories in the order of their ids, counted through from 1, or those of VOC; 0
+is the background. Where objects overlap the smaller one lies on top, by the pixels that it has (of
+two that have the same, the later in the file), or both are VOID; crowds, whose objects nobody
+counted, are VOID beneath all others. Instances are numbered in the order of the file. Scenes are in
+the order of the images' ids.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ from quire.artifacts.address import Address
 from quire.artifacts.manifest import LeftOut
 from quire.artifacts.masks import VOID
 from quire.builders.sources import layout
+from quire.builders.sources.coco_choice import Choice, Overlap
 from quire.builders.sources.coco_json import (
     Instances,
     Marked,
@@ -33,6 +35,7 @@ from quire.builders.sources.tree import Digesting, Tree, UnfitError, named_diges
 from quire.builders.sources.tree_kinds import tree_at
 
 _SUFFIXES = {"jpg": {".jpg", ".jpeg"}, "png": {".png"}}
+_ALL = Choice()
 _MAGIC = {"jpg": b"\xff\xd8", "png": b"\x89PNG"}
 
 
@@ -48,6 +51,7 @@ class Coco:
     class_names: tuple[str, ...]
     length: int
     image_extension: str | None
+    choice: Choice = _ALL
     step: str = SCENES
 
     @property
@@ -120,14 +124,19 @@ class Coco:
     def fingerprint(self, digests: Mapping[str, str] | None = None) -> str:
         """sha256 over the annotations and, where they are read, the names and bytes of all images.
 
-        An image that cannot be read counts with its name alone.
+        An image that cannot be read counts with its name alone. What is not taken of the
+        annotations counts too.
         """
         found = named_digests(self.images, self.file_names, digests)
         images = [(f"images/{name}", digest) for name, digest in found]
-        return layout.combined([(PurePosixPath(self.file).name, self.sha256), *images])
+        options = [
+            (f"?{name}", hashlib.sha256(value.encode()).hexdigest())
+            for name, value in self.choice.record().items()
+        ]
+        return layout.combined([(PurePosixPath(self.file).name, self.sha256), *options, *images])
 
     def _instances(self) -> Instances:
-        return loaded(self.tree, self.file, self.sha256)
+        return loaded(self.tree, self.file, self.sha256, self.choice)
 
     def _image(self, picture: Picture) -> tuple[Image, bytes | None]:
         encoded = self.images.read(picture.file)
@@ -146,12 +155,12 @@ class Coco:
         instances = self._instances()
         picture = instances.pictures[index]
         try:
-            return _draw(picture, instances.marked(picture))
+            return _draw(picture, instances.marked(picture), self.choice.overlap)
         except UnfitError as unfit:
             return LeftOut(index, layout.shown(picture.file), str(unfit))
 
 
-def open_coco(place: Path | Address, split: str) -> Coco:
+def open_coco(place: Path | Address, split: str, choice: Choice = _ALL) -> Coco:
     """Open a split: `annotations/instances_<split>.json` with the images in `<split>/`.
 
     The split `all` is `annotations.json` with images where its file names say, below `place`.
@@ -162,7 +171,7 @@ def open_coco(place: Path | Address, split: str) -> Coco:
     """
     tree = tree_at(place)
     file, images = find_instances(tree, split)
-    instances = load(tree, file)
+    instances = load(tree, file, choice)
     suffixes = {PurePosixPath(picture.file).suffix.lower() for picture in instances.pictures}
     extension = next((e for e, s in _SUFFIXES.items() if suffixes <= s), None)
     return Coco(
@@ -174,10 +183,11 @@ def open_coco(place: Path | Address, split: str) -> Coco:
         class_names=("background", *instances.class_names),
         length=len(instances.pictures),
         image_extension=extension,
+        choice=choice,
     )
 
 
-def _draw(picture: Picture, marked: Sequence[Marked]) -> Annotation:
+def _draw(picture: Picture, marked: Sequence[Marked], overlap: Overlap) -> Annotation:
     """The masks of one image."""
     singles = sum(not one.crowd for one in marked)
     if singles >= VOID:
@@ -192,4 +202,7 @@ def _draw(picture: Picture, marked: Sequence[Marked]) -> Annotation:
         crowd = marked[i].crowd
         mask[regions[i]] = VOID if crowd else marked[i].class_id
         instances[regions[i]] = VOID if crowd else numbers[i]
+    if overlap == "void":
+        covered = np.sum(regions, axis=0, dtype=np.uint16) if regions else np.uint16(0)
+        mask[covered > 1] = instances[covered > 1] = VOID
     return Annotation(mask, instances)

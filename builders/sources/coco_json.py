@@ -7,7 +7,7 @@ it once, and keeps the last one it read.
 import hashlib
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from quire.artifacts.errors import SourceError
 from quire.artifacts.masks import VOID
 from quire.builders.sources import layout
+from quire.builders.sources.coco_choice import Choice
 from quire.builders.sources.source import UNDIVIDED
 from quire.builders.sources.tree import Tree, UnfitError
 
@@ -44,11 +45,12 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Instances:
-    """An annotation file."""
+    """An annotation file, as far as it is taken."""
 
     sha256: str
+    choice: Choice
     class_names: tuple[str, ...]  # of the classes 1, 2, ...
-    pictures: Sequence[Picture]  # by id
+    pictures: Sequence[Picture]  # by id; those that are left out are not among them
     _marked: Mapping[int, Sequence[Marked]]  # by picture
 
     def marked(self, picture: Picture) -> Sequence[Marked]:
@@ -75,7 +77,7 @@ def find_instances(tree: Tree, split: str) -> tuple[str, str]:
     return name, "" if split == UNDIVIDED else split
 
 
-def load(tree: Tree, name: str) -> Instances:
+def load(tree: Tree, name: str, choice: Choice) -> Instances:
     """Read an annotation file.
 
     Raises:
@@ -85,37 +87,43 @@ def load(tree: Tree, name: str) -> Instances:
         data = tree.read(name, "a file of annotations", _MAX_BYTES)
     except UnfitError as unfit:
         raise SourceError(f"cannot read {layout.shown(tree.place(name))}: {unfit}") from unfit
-    instances = _parsed(tree.place(name), data)
+    instances = _parsed(tree.place(name), data, choice)
     _last.append(instances)
     return instances
 
 
-def loaded(tree: Tree, name: str, sha256: str) -> Instances:
+def loaded(tree: Tree, name: str, sha256: str, choice: Choice) -> Instances:
     """The annotation file that was read last, if that is the one, or else it is read.
 
     Raises:
         SourceError: it is another one now.
     """
     instances = next(iter(_last), None)
-    if instances is None or instances.sha256 != sha256:
-        instances = load(tree, name)
+    if instances is None or (instances.sha256, instances.choice) != (sha256, choice):
+        instances = load(tree, name, choice)
     if instances.sha256 != sha256:
         raise SourceError(f"{tree.place(name)} has changed since it was opened")
     return instances
 
 
-def _parsed(file: str, data: bytes) -> Instances:
+def _parsed(file: str, data: bytes, choice: Choice) -> Instances:
     try:
         record = json.loads(data)
         names = {_whole(c["id"], _MAX_ID): _text(c["name"]) for c in record["categories"]}
         pictures = sorted(map(_picture, record["images"]), key=lambda picture: picture.id)
-        numbers = {category: number for number, category in enumerate(sorted(names), 1)}
+        class_names, class_ids = choice.numbered(names)
         known = {picture.id for picture in pictures}
         marked: dict[int, list[Marked]] = defaultdict(list)
-        for image, one in _annotations(record["annotations"], numbers):
-            if image not in known:
+        areas: dict[int, float] = defaultdict(float)
+        for one in record["annotations"]:
+            if (image := _whole(one["image_id"], _MAX_ID)) not in known:
                 raise ValueError(f"an annotation of image {image}, which there is not")
-            marked[image].append(one)
+            if (category := one["category_id"]) not in names:
+                raise ValueError(f"an annotation of category {category}, which there is not")
+            crowd = bool(_whole(one.get("iscrowd", 0), 1))
+            if category in class_ids:
+                marked[image].append(Marked(class_ids[category], one["segmentation"], crowd))
+                areas[image] += _area(one) if choice.least else 0
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise SourceError(
@@ -123,21 +131,22 @@ def _parsed(file: str, data: bytes) -> Instances:
         ) from error
     if not pictures or len(known) != len(pictures):
         raise SourceError(f"{file} has no images, or two of one id")
-    if len(names) >= VOID:
+    if len(class_names) >= VOID:
         raise SourceError(f"{file} has {len(names)} categories; a mask has room for {VOID - 1}")
+    if choice.least:
+        pictures = [picture for picture in pictures if areas[picture.id] > choice.least]
+        if not pictures:
+            raise SourceError(f"{file} has no image with objects of over {choice.least:,} pixels")
     digest = hashlib.sha256(data).hexdigest()
-    return Instances(digest, tuple(names[category] for category in numbers), pictures, marked)
+    return Instances(digest, choice, class_names, pictures, marked)
 
 
-def _annotations(
-    records: Sequence[Any], numbers: Mapping[int, int]
-) -> Iterator[tuple[int, Marked]]:
-    for one in records:
-        if one["category_id"] not in numbers:
-            raise ValueError(f"an annotation of category {one['category_id']}, which there is not")
-        crowd = bool(_whole(one.get("iscrowd", 0), 1))
-        marked = Marked(numbers[one["category_id"]], one["segmentation"], crowd)
-        yield _whole(one["image_id"], _MAX_ID), marked
+def _area(annotation: Mapping[str, Any]) -> float:
+    """The pixels of an object, as the file has them."""
+    area = annotation["area"]
+    if type(area) not in (int, float) or not 0 <= area <= _MAX_SIDE**2:
+        raise ValueError(f"{area!r} where an area is expected")
+    return float(area)
 
 
 def _picture(record: Mapping[str, Any]) -> Picture:

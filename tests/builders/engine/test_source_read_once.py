@@ -26,8 +26,8 @@ from quire.builders.recipes.segmix import SegMix
 from quire.builders.recipes.subsets import Subsets
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.tree_kinds import Disk
+from tests.builders.sources.coco_files import marked, square, write_coco
 from tests.builders.sources.devkit import write_devkit
-from tests.builders.sources.test_coco import marked, square, write_coco
 from tests.same_folder import assert_same
 
 IMAGES = 12

@@ -1,6 +1,5 @@
 """COCO: its regions equal pycocotools', overlaps and crowds are as the module says."""
 
-import json
 import os
 import pickle
 import warnings
@@ -20,50 +19,17 @@ from quire.artifacts.errors import SourceError
 from quire.artifacts.manifest import LeftOut
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.coco import Coco, open_coco
+from quire.builders.sources.coco_choice import Choice
 from quire.builders.sources.coco_regions import region
 from quire.builders.sources.scene import Annotation, Scene
 from quire.builders.sources.source import ANNOTATIONS, MASKS
 from quire.builders.sources.tree import UnfitError
+from quire.builders.sources.voc import CLASS_NAMES
 from tests.builders.real_data import real_data
+from tests.builders.sources.coco_files import marked, square, write_coco
 from tests.builders.sources.devkit import write_image
 
 MASKS_OF = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.just(0))
-
-
-def square(left: int, top: int, side: int) -> list[list[int]]:
-    """A polygon."""
-    right, bottom = left + side, top + side
-    return [[left, top, right, top, right, bottom, left, bottom]]
-
-
-def write_coco(root: Path, objects: list[dict[str, Any]], **changes: Any) -> Path:
-    """A split of two images of 8x6, the later one first, and three categories."""
-    record = {
-        "images": [
-            {"id": 9, "file_name": "9.jpg", "width": 8, "height": 6},
-            {"id": 4, "file_name": "4.jpg", "width": 8, "height": 6},
-        ],
-        "categories": [
-            {"id": 90, "name": "zebra"},
-            {"id": 3, "name": "car"},
-            {"id": 7, "name": "x"},
-        ],
-        "annotations": objects,
-    }
-    (root / "annotations").mkdir(parents=True, exist_ok=True)
-    (root / "annotations/instances_val.json").write_text(json.dumps(record | changes))
-    for one in (4, 9):
-        write_image(root / f"val/{one}.jpg", seed=one)
-    return root
-
-
-def marked(segmentation: Any, category: int = 3, image: int = 4, crowd: int = 0) -> dict[str, Any]:
-    return {
-        "image_id": image,
-        "category_id": category,
-        "segmentation": segmentation,
-        "iscrowd": crowd,
-    }
 
 
 def annotation(root: Path, index: int = 0) -> Annotation:
@@ -150,6 +116,157 @@ def test_a_file_that_changes_is_read_anew(tmp_path: Path) -> None:
     assert not annotation(tmp_path).mask.any()
     write_coco(tmp_path, [marked(square(1, 1, 3))])
     assert annotation(tmp_path).mask.any()
+
+
+# ---- VOC's classes, overlaps, and images with little in them
+
+VOC_CATEGORIES = [
+    {"id": 5, "name": "airplane"},
+    {"id": 63, "name": "couch"},
+    {"id": 67, "name": "dining table"},
+    {"id": 72, "name": "tv"},
+    {"id": 80, "name": "toaster"},
+]
+
+
+def chosen(root: Path, options: str) -> Coco:
+    source = open_source(f"coco:{root}?{options}", split="val", reads=(ANNOTATIONS,))
+    assert isinstance(source, Coco)
+    return source
+
+
+def test_categories_are_voc_s_classes_by_name(tmp_path: Path) -> None:
+    objects = [
+        marked(square(0, 0, 2), 63),
+        marked(square(3, 0, 2), 67),
+        marked(square(0, 3, 2), 80),
+        marked(square(3, 3, 2), 72),
+        marked(square(6, 0, 2), 80, crowd=1),
+        marked(square(6, 3, 2), 5, crowd=1),
+    ]
+    source = chosen(write_coco(tmp_path, objects, categories=VOC_CATEGORIES), "classes=voc")
+    assert source.class_names == CLASS_NAMES
+    expected = np.zeros((6, 8), np.uint8)
+    expected[:2, :2] = CLASS_NAMES.index("sofa")
+    expected[:2, 3:5] = CLASS_NAMES.index("diningtable")
+    expected[3:5, 3:5] = CLASS_NAMES.index("tvmonitor")
+    expected[3:5, 6:] = 255  # a crowd; that of toasters is background, as a toaster is
+    np.testing.assert_array_equal(source.mask(0), expected)
+    found = source.annotation(0)
+    assert isinstance(found, Annotation) and found.instances is not None
+    assert {*np.unique(found.instances).tolist()} == {0, 1, 2, 3, 255}
+
+
+def test_all_twenty_of_coco_s_names_are_found() -> None:
+    coco = (
+        *("airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+        *("dining table", "dog", "horse", "motorcycle", "person", "potted plant", "sheep"),
+        *("couch", "train", "tv"),
+    )
+    ids = (5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)  # torchvision's
+    others = {10: "traffic light", 11: "fire hydrant", 65: "bed", 90: "toothbrush", 0: "background"}
+    names, found = Choice(classes="voc").numbered(dict(zip(ids, coco, strict=True)) | others)
+    assert names == CLASS_NAMES[1:]
+    assert found == {one: number for number, one in enumerate(ids, 1)}
+
+
+def test_overlaps_can_be_void(tmp_path: Path) -> None:
+    objects = [
+        marked(square(0, 0, 4), 90),
+        marked(square(2, 2, 3), 3),
+        marked([[6, 0, 8, 0, 8, 2]]),
+    ]
+    write_coco(tmp_path, objects)
+    smaller, void = chosen(tmp_path, "overlap=smaller"), chosen(tmp_path, "overlap=void")
+    expected = np.array(smaller.mask(0))
+    expected[2:4, 2:4] = 255
+    np.testing.assert_array_equal(void.mask(0), expected)
+    found = void.annotation(0)
+    assert isinstance(found, Annotation) and found.instances is not None
+    np.testing.assert_array_equal(found.instances == 255, expected == 255)
+    np.testing.assert_array_equal(void.mask(1), 0)  # where there is nothing
+    np.testing.assert_array_equal(smaller.mask(0), open_coco(tmp_path, "val").mask(0))
+
+
+def test_overlaps_of_what_is_not_taken_count_for_nothing(tmp_path: Path) -> None:
+    objects = [marked(square(0, 0, 4), 5), marked(square(2, 2, 3), 80)]
+    write_coco(tmp_path, objects, categories=VOC_CATEGORIES)
+    mask = np.array(chosen(tmp_path, "classes=voc&overlap=void").mask(0))
+    assert {*np.unique(mask).tolist()} == {0, 1} and (mask == 1).sum() == 16
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_overlaps_are_torchvision_s(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The rule of its references/segmentation/coco_utils.py, in a loop over pixels."""
+    rng = np.random.default_rng(seed)
+    objects = [
+        marked(
+            square(int(rng.integers(5)), int(rng.integers(5)), int(rng.integers(1, 4))), category
+        )
+        for category in rng.choice([3, 7, 90], rng.integers(0, 5)).tolist()
+    ]
+    root = write_coco(tmp_path_factory.mktemp("coco"), objects)
+    mask = np.array(chosen(root, "overlap=void").mask(0))
+    regions = [region(one["segmentation"], 6, 8) for one in objects]
+    for y, x in np.ndindex(6, 8):
+        there = [one for one, its in zip(objects, regions, strict=True) if its[y, x]]
+        class_ids = [1 + (3, 7, 90).index(one["category_id"]) for one in there]
+        assert mask[y, x] == (255 if len(there) > 1 else max(class_ids, default=0))
+
+
+def test_images_with_little_in_them_can_be_left_out(tmp_path: Path) -> None:
+    few = {"area": 3.5} | marked(square(0, 0, 2), 3, image=9)
+    two = [{"area": 6} | marked(square(0, 0, 2), 3), {"area": 5} | marked(square(3, 0, 2), 90)]
+    write_coco(tmp_path, [few, *two])
+    assert [*chosen(tmp_path, "least=3").ids] == ["000000000004", "000000000009"]
+    assert [*chosen(tmp_path, "least=10").ids] == ["000000000004"]
+    assert len(chosen(tmp_path, "least=10")) == 1
+    with pytest.raises(SourceError, match="has no image with objects of over 11 pixels"):
+        chosen(tmp_path, "least=11")
+
+
+def test_each_choice_has_its_fingerprint(tmp_path: Path) -> None:
+    objects = [{"area": 9} | marked(square(0, 0, 3), 5)]
+    write_coco(tmp_path, objects, categories=VOC_CATEGORIES)
+    options = ("classes=own", "classes=voc", "overlap=void", "least=1", "classes=voc&least=1")
+    found = [chosen(tmp_path, one).fingerprint() for one in options]
+    assert len(set(found)) == len(options)
+    plain = open_source(f"coco:{tmp_path}", split="val", reads=(ANNOTATIONS,))
+    assert found[0] == plain.fingerprint()
+    one, other = chosen(tmp_path, "classes=voc"), chosen(tmp_path, "classes=own")  # side by side
+    assert [np.array(source.mask(0)).max() for source in (one, other, one)] == [1, 1, 1]
+    assert len(one.class_names) == 21 and len(other.class_names) == 6
+    assert pickle.loads(pickle.dumps(one)) == one
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("classes=imagenet", r"classes is 'imagenet'; it must be one of \('own', 'voc'\)"),
+        ("overlap=", "overlap is ''; it must be one of"),
+        ("least=-1", "least is '-1', no number of pixels"),
+        ("least=1e3", "least is '1e3', no number of pixels"),
+        ("size=64", "there is no option 'size'; there are classes, overlap and least"),
+        ("classes=voc&classes=own", "an option is given twice"),
+        ("classes=voc&", "there is no option ''"),
+        ("classes=voc", "no category has the name of one of VOC's classes"),
+        ("least=5", "'area' is missing"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_told(tmp_path: Path, options: str, reason: str) -> None:
+    write_coco(tmp_path, [marked(square(0, 0, 3))], categories=[{"id": 3, "name": "toaster"}])
+    with pytest.raises(SourceError, match=reason) as caught:
+        chosen(tmp_path, options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("area", [-1, None, "9", True, float("nan"), 1e30])
+def test_an_area_that_is_none_is_told(tmp_path: Path, area: object) -> None:
+    write_coco(tmp_path, [{"area": area} | marked(square(0, 0, 3))])
+    with pytest.raises(SourceError, match="where an area is expected"):
+        chosen(tmp_path, "least=1")
+    assert len(chosen(tmp_path, "least=0")) == 2  # where nobody asks
 
 
 # ---- regions
@@ -307,3 +424,18 @@ def test_labelme_s_export_is_its_masks_but_for_the_borders() -> None:
             # labelme has a category for the background; the others come after it
             ours = np.where(found.truth.mask == 0, 0, found.truth.mask - 1)
             assert (ours == theirs)[theirs != 255].mean() > 0.98
+
+
+def test_labelme_s_export_as_voc_has_the_classes_of_its_masks() -> None:
+    root = real_data("labelme_instance_voc")
+    source = open_source(
+        f"coco:{root / 'data_dataset_coco'}?classes=voc", split="all", reads=(ANNOTATIONS,)
+    )
+    assert isinstance(source, Coco)
+    assert source.class_names == CLASS_NAMES
+    for index, picture in enumerate(source._instances().pictures):
+        name = Path(picture.file).stem
+        with Image.open(root / f"data_dataset_voc/SegmentationClass/{name}.png") as theirs:
+            assert {*np.unique(np.array(source.mask(index)))} == {*np.unique(np.array(theirs))} - {
+                255
+            }

@@ -20,8 +20,8 @@ from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.source import ANNOTATIONS, MASKS, SCENES
 from quire.builders.sources.tree import UNREAD, Digesting, Tree, UnfitError, named_digests
 from quire.builders.sources.tree_kinds import Disk, tree_at
+from tests.builders.sources.coco_files import marked, square, write_coco
 from tests.builders.sources.devkit import mask_of, write_devkit, write_mat
-from tests.builders.sources.test_coco import marked, square, write_coco
 from tests.builders.sources.test_folders import two_classes, write
 
 FILES = {"a/one.txt": b"1", "a/b/two": b"22", "three": b"333", "a/.hidden": b""}

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 import quire
+from quire.artifacts.bundle import open_bundle
+from tests.builders.sources.coco_files import marked, square, write_coco
+from tests.builders.sources.devkit import write_devkit
 from tests.train.segmentation.small import cooccurrence, scenes, subsets
 from tests.train.segmentation.test_evaluate import VAL
 
@@ -43,6 +46,40 @@ def test_two_seeds_are_trained_and_measured(
     assert "all (9)" in said and "2-unique" in said and "blue_disc" in said
     assert "bound" in said and "over 2 seeds" in said
     assert any(line.startswith("all (9)") for line in table.read_text().splitlines())
+
+
+def test_what_learned_from_coco_is_measured_on_voc(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    categories = [{"id": 1, "name": "person"}, {"id": 63, "name": "couch"}]
+    objects = [marked(square(0, 0, 5), 1), marked(square(2, 1, 4), 63, image=9)]
+    coco = write_coco(tmp_path / "coco", objects, categories=categories)
+    write_devkit(tmp_path / "voc")
+    for recipe in ("scenes", "cooccurrence"):
+        for name, source, split in (
+            ("own", f"coco:{coco}", "val"),
+            ("coco", f"coco:{coco}?classes=voc&overlap=void", "val"),
+            ("voc", f"voc2012:{tmp_path / 'voc'}", "val"),
+        ):
+            where = ["--source", source, "--split", split, "--out", str(tmp_path / recipe / name)]
+            assert quire.main(["build", recipe, *where, "--workers", "0"]) == 0
+    names = [
+        open_bundle(tmp_path / recipe / name).manifest.identity.source["class_names"]
+        for recipe in ("scenes", "cooccurrence")
+        for name in ("coco", "voc")
+    ]
+    assert all(one == names[0] for one in names) and len(names[0]) == 21
+    options = [*SMALL, "--batch-size", "2", "--no-tensorboard", "--variant", "baseline"]
+    for name in ("own", "coco"):
+        where = ["--data", str(tmp_path / "scenes" / name), "--out", str(tmp_path / "runs" / name)]
+        assert quire.main(["train", "segment", *where, *options]) == 0
+    capsys.readouterr()
+    asked = ["--data", str(tmp_path / "scenes/voc")]
+    assert quire.main(["evaluate", str(tmp_path / "runs/coco"), *asked]) == 0
+    assert "all (2)" in capsys.readouterr().out
+    assert quire.main(["evaluate", str(tmp_path / "runs/own"), *asked]) == 1
+    said = capsys.readouterr()
+    assert "classes" in said.err and said.err.count("\n") == 1
 
 
 def test_what_is_wrong_is_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
