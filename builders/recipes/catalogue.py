@@ -7,6 +7,7 @@ from quire.builders.recipes.bins import ImageBins
 from quire.builders.recipes.cooccurrence import Cooccurrence
 from quire.builders.recipes.corrupted import Corrupted
 from quire.builders.recipes.graphs import Graphs
+from quire.builders.recipes.perturbations import Perturbations
 from quire.builders.recipes.pruned import Pruned
 from quire.builders.recipes.scenes import Scenes
 from quire.builders.recipes.segmix import SegMix
@@ -16,6 +17,6 @@ RECIPES: dict[str, type[Any]] = {
     recipe.kind: recipe
     for recipe in (
         *(Corrupted, Anchors, ImageBins, Graphs, Pruned),
-        *(Scenes, Cooccurrence, Subsets, SegMix),
+        *(Scenes, Cooccurrence, Subsets, SegMix, Perturbations),
     )
 }

@@ -24,6 +24,7 @@ from quire.builders.sources.source import (
     GRAPHS,
     IMAGES,
     NOTHING,
+    PERTURBATIONS,
     SCENES,
     UNDIVIDED,
     ImageSource,
@@ -32,6 +33,7 @@ from quire.builders.sources.source import (
 )
 from quire.builders.sources.stl10 import Stl10, open_stl10
 from quire.builders.sources.svhn import Svhn, open_svhn
+from quire.builders.sources.uap import PerturbationFolder, open_perturbations
 from quire.builders.sources.voc import Voc
 from quire.builders.sources.voc_lists import SPLITS as VOC_SPLITS
 from quire.builders.sources.voc_lists import open_voc
@@ -198,6 +200,10 @@ def _graphs(where: str, split: str) -> GraphFolder:
     return open_graphs(_folder("graphs", where), split)
 
 
+def _uap(where: str, split: str) -> PerturbationFolder:
+    return open_perturbations(_folder("uap", where), split)
+
+
 SOURCES: Mapping[str, SourceKind] = {
     "cifar10": SourceKind(
         "CIFAR-10: 32x32 photographs of 10 classes",
@@ -276,6 +282,13 @@ SOURCES: Mapping[str, SourceKind] = {
         (UNDIVIDED,),
         _graphs,
         holds=GRAPHS,
+    ),
+    "uap": SourceKind(
+        "published universal perturbations, a file each",
+        "uap:PATH, with the files of LTS4/universal (.mat) and of GD-UAP (.npy) in PATH",
+        (UNDIVIDED,),
+        _uap,
+        holds=PERTURBATIONS,
     ),
     "voc2012": SourceKind(
         "Pascal VOC 2012: photographs with a class for each pixel, of 20 classes and background",

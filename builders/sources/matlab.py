@@ -1,4 +1,4 @@
-"""Arrays of bytes in MATLAB 5 files, and nothing else of what such a file may hold.
+"""Arrays of bytes and of floats in MATLAB 5 files, and nothing else of what such a file may hold.
 
 The layout is that of MathWorks' "MAT-File Format": a header of 128 bytes, then one element a
 variable, which may be compressed as a whole. scipy's reader, with all that it understands, can be
@@ -8,11 +8,11 @@ made to crash the process by a damaged file; this one is strict, and believes no
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,9 @@ from quire.artifacts.errors import SourceError
 from quire.builders.sources import layout
 
 _HEADER = 128
-_UINT8, _MATRIX, _COMPRESSED = 2, 14, 15  # types of elements
+_MATRIX, _COMPRESSED = 14, 15  # types of elements
+BYTES: Mapping[int, np.dtype[Any]] = {2: np.dtype(np.uint8)}  # types of what is stored in them
+FLOATS: Mapping[int, np.dtype[Any]] = {7: np.dtype("<f4"), 9: np.dtype("<f8")}
 _PLAIN = range(6, 16)  # classes of arrays: double, single, and integers of 8 to 64 bits
 _COMPLEX = 0x800
 _LONGEST = 256  # bytes of a name, or of a shape
@@ -34,12 +36,14 @@ class _Array:
 
     name: str
     shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     element: "_Element"
     padding: int
 
-    def data(self) -> NDArray[np.uint8]:
+    def data(self) -> NDArray[Any]:
         """The array in memory: the first axis is the fastest; read-only."""
-        data = np.frombuffer(self.element.take(math.prod(self.shape)), np.uint8)
+        size = self.dtype.itemsize * math.prod(self.shape)
+        data = np.frombuffer(self.element.take(size), self.dtype)
         self.element.finish(self.padding)
         data.flags.writeable = False
         return data.reshape(self.shape, order="F")
@@ -112,24 +116,35 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
     """
     found: dict[str, tuple[int, ...]] = {}
     with _opened(file) as stream:
-        for array in _arrays(file, stream):
+        for array in _arrays(file, stream, BYTES):
             if array.name in found:
                 raise SourceError(f"{file} has two arrays called {layout.shown(array.name)}")
             found[array.name] = array.shape
     return found
 
 
-def read_array(file: Path, name: str) -> NDArray[np.uint8]:
-    """One array of bytes, its first axis being the fastest, as MATLAB has it; read-only.
+def read_array(
+    file: Path, name: str, stored: Mapping[int, np.dtype[Any]] = BYTES, most: int | None = None
+) -> NDArray[Any]:
+    """One array, its first axis being the fastest, as MATLAB has it; read-only.
+
+    Args:
+        file: where it is.
+        name: what it is called.
+        stored: what its values must be stored as, BYTES or FLOATS.
+        most: how many values it may have; default: any number.
 
     Raises:
-        SourceError: it is no MATLAB 5 file, damaged, or has no such array.
+        SourceError: it is no MATLAB 5 file, damaged, or has no such array, or a larger one.
     """
     with _opened(file) as stream:
-        for array in _arrays(file, stream):
+        for array in _arrays(file, stream, stored):
             if array.name == name:
+                if most is not None and math.prod(array.shape) > most:
+                    raise SourceError(f"{file} has an array of {array.shape} called {name}")
                 return array.data()
-    raise SourceError(f"{file} has no array of bytes called {name}")
+    kind = "bytes" if stored is BYTES else "floats"
+    raise SourceError(f"{file} has no array of {kind} called {name}")
 
 
 @contextmanager
@@ -141,8 +156,8 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         raise SourceError(f"{file} cannot be unpacked: {error}") from error
 
 
-def _arrays(file: Path, stream: IO[bytes]) -> Iterator[_Array]:
-    """The arrays whose values are stored as bytes; cells, structures and other things are not."""
+def _arrays(file: Path, stream: IO[bytes], stored: Mapping[int, np.dtype[Any]]) -> Iterator[_Array]:
+    """The arrays whose values are stored so; cells, structures and other things are not."""
     size = stream.seek(0, 2)
     stream.seek(0)
     header = stream.read(_HEADER)
@@ -161,11 +176,11 @@ def _arrays(file: Path, stream: IO[bytes]) -> Iterator[_Array]:
         element = _Element(file, stream, length, packed=kind == _COMPRESSED)
         if kind == _COMPRESSED and element.part()[0] != _MATRIX:
             continue
-        if (array := _array(element)) is not None:
+        if (array := _array(element, stored)) is not None:
             yield array
 
 
-def _array(element: _Element) -> _Array | None:
+def _array(element: _Element, types: Mapping[int, np.dtype[Any]]) -> _Array | None:
     """The array in an element; None for whatever else it is."""
     flags = element.short()
     (bits,) = struct.unpack_from("<I", flags.ljust(4, b"\0"))
@@ -175,6 +190,8 @@ def _array(element: _Element) -> _Array | None:
     shape = struct.unpack(f"<{len(dimensions) // 4}i", dimensions[: len(dimensions) // 4 * 4])
     name = element.short().decode("ascii", "replace")
     stored, size, padding = element.part()
-    if stored != _UINT8 or any(n < 0 for n in shape) or size != math.prod(shape):
+    if stored not in types or any(n < 0 for n in shape):
         return None
-    return _Array(name, shape, element, padding)
+    if size != math.prod(shape) * types[stored].itemsize:
+        return None
+    return _Array(name, shape, types[stored], element, padding)

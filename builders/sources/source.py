@@ -19,6 +19,7 @@ Image: TypeAlias = NDArray[np.uint8]  # (height, width, channel), 0..255, RGB or
 
 UNDIVIDED = "all"  # the split of a source that has but one
 NOTHING, IMAGES, GRAPHS = "nothing", "images", "graphs"  # what a source may hold
+PERTURBATIONS = "perturbations"  # see quire.builders.sources.uap
 MASKS, ANNOTATIONS, SCENES = "masks", "annotations", "scenes"  # see quire.builders.sources.scene
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from quire.artifacts.digest import sha256
@@ -20,11 +21,13 @@ from quire.builders.recipes.anchors import Anchors
 from quire.builders.recipes.bins import ImageBins
 from quire.builders.recipes.cooccurrence import Cooccurrence
 from quire.builders.recipes.corrupted import Corrupted
+from quire.builders.recipes.perturbations import Perturbations
 from quire.builders.recipes.scenes import Scenes
 from quire.builders.recipes.segmix import SegMix
 from quire.builders.recipes.subsets import Subsets
 from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.source import Nothing
+from quire.builders.sources.uap import open_perturbations
 from tests.builders.corruptions.corruption_images import some_images, write_frost
 from tests.feature_bundles import features_of
 from tests.graph_bundles import PRUNED, SMALL
@@ -60,6 +63,7 @@ def bundles(
     bins = ImageBins(split="test", bins=4, restarts=3)
     yield folder / "bins", bins, pictures
     yield folder / "bins-whitened", replace(bins, whiten=True, images=12), pictures
+    yield folder / "perturbations", Perturbations(), open_perturbations(_perturbations(folder))
     if not few:
         for generator in ("watts_strogatz", "erdos_renyi", "barabasi_albert", "random_regular"):
             yield folder / f"graphs-{generator}", replace(SMALL, **_GRAPHS[generator]), Nothing()
@@ -75,6 +79,16 @@ def bundles(
     yield folder / "segmix-jpeg", blends, drawn
     yield folder / "segmix-png", replace(blends, quality=None), drawn
     yield folder / "segmix-virtual", replace(blends, form="virtual"), drawn
+
+
+def _perturbations(folder: Path) -> Path:
+    """A folder of two perturbations, the same wherever it is written."""
+    place = folder / "published"
+    place.mkdir(parents=True)
+    values = (np.arange(3 * 32 * 40).reshape(1, 32, 40, 3) % 21 - 10).astype(np.float32)
+    np.save(place / "a.npy", values)
+    np.save(place / "b.npy", values.astype(np.float64) / 3)
+    return place
 
 
 _QUICK = ("elastic_transform", "gaussian_blur", "pixelate", "jpeg_compression")

@@ -1,14 +1,12 @@
 """The centres of a bundle of bins as one picture: mean images, the largest bin first."""
 
-import math
-
 import numpy as np
 from PIL import Image
 
 from quire.artifacts.bins_table import Bins
 from quire.train.report.thumbnails import SMALL
+from quire.train.report.tiles import tiled
 
-_GAP = 2  # pixels between two centres
 _SHOWN = 400
 
 
@@ -19,13 +17,4 @@ def centres_sheet(bins: Bins, *, density: int) -> Image.Image:
     tiles = levels.repeat(factor, axis=1).repeat(factor, axis=2)
     if tiles.shape[3] == 1:
         tiles = tiles.repeat(3, axis=3)
-    count, height, width, _ = tiles.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    sheet = Image.new(
-        "RGB", (columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP), "white"
-    )
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, columns)
-        sheet.paste(Image.fromarray(tile), (column * (width + _GAP), row * (height + _GAP)))
-    return sheet
+    return tiled([Image.fromarray(tile) for tile in tiles])

@@ -10,10 +10,16 @@ from quire.artifacts.bundle import Bundle
 from quire.artifacts.graph_table import GRAPHS, Cells, read_cells
 from quire.artifacts.index import Index
 from quire.artifacts.manifest import MANIFEST, NO_SOURCE, Manifest
+from quire.artifacts.perturbation_table import (
+    PERTURBATIONS,
+    Perturbation,
+    read_perturbations,
+)
 from quire.train.report.bin_centres import centres_sheet
 from quire.train.report.contact_sheet import class_names, contact_sheet
 from quire.train.report.corruption_cells import cells_of, severities
 from quire.train.report.page import Picture, Section, Table, Value, picture
+from quire.train.report.perturbations import perturbation_table, perturbations_sheet
 from quire.train.report.printable import NAME, printable
 
 _ROWS = 50  # of a table that could have thousands
@@ -90,6 +96,9 @@ def counts(bundle: Bundle) -> tuple[Section, ...]:
     sections = [Section("Samples", tables=tables)] if tables else []
     if GRAPHS in bundle.manifest.files and (cells := read_cells(bundle)) is not None:
         sections.append(_of_grid(cells))
+    if PERTURBATIONS in bundle.manifest.files:
+        table = perturbation_table(read_perturbations(bundle))
+        sections.append(Section("Perturbations", tables=(table,)))
     if left_out := bundle.manifest.left_out:
         rows = [
             tuple(
@@ -167,7 +176,7 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 def pictures(bundle: Bundle) -> tuple[Section, ...]:
-    """The contact sheet of images, distributions of graphs, centres of bins: what there is.
+    """Images, distributions of graphs, centres of bins, perturbations: what there is to be seen.
 
     Raises:
         BundleError: a picture or the table is damaged.
@@ -180,6 +189,8 @@ def pictures(bundle: Bundle) -> tuple[Section, ...]:
         sections.append(_distributions(bundle))
     if BINS in bundle.manifest.files:
         sections.append(_centres(read_bins(bundle)))
+    if PERTURBATIONS in bundle.manifest.files:
+        sections.append(_perturbations(read_perturbations(bundle)))
     return tuple(sections)
 
 
@@ -189,6 +200,13 @@ def _centres(bins: Bins) -> Section:
     counts = f"{bins.counts.max():,} images in the largest, {bins.counts.min():,} in the smallest"
     said = f"Means of the images of {len(bins):,} bins, the largest first: {counts}."
     return Section("Centres", prose=(said,), pictures=(shown,))
+
+
+def _perturbations(perturbations: Sequence[Perturbation]) -> Section:
+    sheet = perturbations_sheet(perturbations, density=_DENSITY)
+    shown = picture(sheet, density=_DENSITY, description="universal perturbations")
+    said = "What is added to every image; grey is nothing, black and white are the bound."
+    return Section("Pictures", prose=(said,), pictures=(shown,))
 
 
 def _distributions(bundle: Bundle) -> Section:

@@ -4,8 +4,9 @@ Mondal, Jain & Siddiqi, the earlier version of *Mini-batch Similarity Graphs* (2
 and supplement 6.3.
 
 `full` is the paper's setting. `small` is for two cores: 32x32 spots at 25 places, networks an
-eighth as wide, batches of 64, and five times the learning rates for 600 steps, in which a vanilla
-GAN is seen to collapse. `smoke` is the embedded digits, and shows that everything fits together.
+eighth as wide, batches of 64, and five times the learning rates for 600 steps; a vanilla GAN is
+collapsed for the first half of them. `smoke` is the embedded digits, and shows that everything fits
+together.
 """
 
 from collections.abc import Mapping, Sequence
