@@ -82,8 +82,8 @@ def bundles(
 
 
 def _perturbations(folder: Path) -> Path:
-    """A folder of two perturbations, the same wherever it is written."""
-    place = folder / "published"
+    """A folder of two perturbations beside that of the bundles; the same wherever it is."""
+    place = folder.with_name(f"{folder.name}-published")
     place.mkdir(parents=True)
     values = (np.arange(3 * 32 * 40).reshape(1, 32, 40, 3) % 21 - 10).astype(np.float32)
     np.save(place / "a.npy", values)

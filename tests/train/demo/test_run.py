@@ -79,7 +79,7 @@ def test_each_step_is_told_in_order(walked: Walked) -> None:
     steps = list(dict.fromkeys(line.partition(":")[0] for line in walked.said))
     assert steps == [
         *("build", "verify", "rebuild", "stream", "compare"),
-        *("train", "attack", "blend"),
+        *("train", "attack", "spread", "blend"),
     ]
     assert any("3,960 images in 11 shards" in line for line in walked.said)
     assert any("each sample exactly once" in line for line in walked.said)
@@ -106,8 +106,8 @@ def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> No
     assert hashlib.sha256((walked.bundle / MANIFEST).read_bytes()).hexdigest() in texts
     assert {*manifest.identity.versions.values(), "cores", "torch"} <= texts
     assert {"contrast", "brightness", "1, 2, 3, 4, 5", "1,800"} <= texts
-    # the contact sheet, curves, histograms, boxes, a matrix, blends
-    assert parsed.tags.count("img") == 6
+    # the contact sheet, curves, histograms, boxes, a matrix, centres of bins, blends
+    assert parsed.tags.count("img") == 7
     assert {chapter.heading for chapter in CHAPTERS} <= texts
     assert (
         "http://" not in walked.report.read_text() and "https://" not in walked.report.read_text()
