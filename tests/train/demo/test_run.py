@@ -43,7 +43,7 @@ def _quick(study: Classifiers) -> Classifiers:
 QUICK = (
     replace(CHAPTERS[0], study=_quick(SEVERITY)),
     replace(CHAPTERS[1], study=replace(NETWORK_STUDY, setting=BARELY)),
-    CHAPTERS[2],
+    *CHAPTERS[2:],
 )
 
 
