@@ -106,8 +106,8 @@ def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> No
     assert hashlib.sha256((walked.bundle / MANIFEST).read_bytes()).hexdigest() in texts
     assert {*manifest.identity.versions.values(), "cores", "torch"} <= texts
     assert {"contrast", "brightness", "1, 2, 3, 4, 5", "1,800"} <= texts
-    # the contact sheet, curves, histograms, boxes, a matrix, centres of bins, blends
-    assert parsed.tags.count("img") == 7
+    # the contact sheet, curves, histograms, boxes, a matrix, three of spread, blends
+    assert parsed.tags.count("img") == 9
     assert {chapter.heading for chapter in CHAPTERS} <= texts
     assert (
         "http://" not in walked.report.read_text() and "https://" not in walked.report.read_text()
