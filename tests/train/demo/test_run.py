@@ -106,7 +106,7 @@ def test_the_report_says_what_was_done_and_how_to_check_it(walked: Walked) -> No
     assert hashlib.sha256((walked.bundle / MANIFEST).read_bytes()).hexdigest() in texts
     assert {*manifest.identity.versions.values(), "cores", "torch"} <= texts
     assert {"contrast", "brightness", "1, 2, 3, 4, 5", "1,800"} <= texts
-    # the contact sheet, curves, histograms, boxes, a matrix, three of spread, blends
+    # the contact sheet, three of accuracy, two of networks, centres of bins, a matrix, blends
     assert parsed.tags.count("img") == 9
     assert {chapter.heading for chapter in CHAPTERS} <= texts
     assert (
