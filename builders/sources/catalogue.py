@@ -17,6 +17,7 @@ from quire.builders.sources.graphs import GraphFolder, open_graphs
 from quire.builders.sources.layout import check_split
 from quire.builders.sources.mnist import Mnist, open_mnist
 from quire.builders.sources.modes import open_modes
+from quire.builders.sources.saliency import Saliency, open_saliency, path_and_train
 from quire.builders.sources.samples import open_digits
 from quire.builders.sources.scene import STEPS
 from quire.builders.sources.shapes import open_shapes
@@ -196,6 +197,11 @@ def _coco(where: str, split: str) -> Coco:
     return open_coco(_place("coco", path), split, choice)
 
 
+def _saliency(where: str, split: str) -> Saliency:
+    path, train = path_and_train(where)
+    return open_saliency(_place("saliency", path), split, train=train)
+
+
 def _graphs(where: str, split: str) -> GraphFolder:
     return open_graphs(_folder("graphs", where), split)
 
@@ -309,6 +315,16 @@ SOURCES: Mapping[str, SourceKind] = {
         " one), ?least=1000 leaves out images with no more pixels of objects; joined by &",
         None,
         _coco,
+        addresses=True,
+        holds=SCENES,
+    ),
+    "saliency": SourceKind(
+        "photographs with masks of what stands out in them: SOD, ECSSD, DUTS and others",
+        "saliency:PATH, with a folder of images (Imgs, images, ...) and one of masks (GT, masks,"
+        " ...) in PATH, or in PATH/<split>, or DUTS-TR and DUTS-TE in PATH; saliency:PATH?train=80"
+        " divides the pair in PATH into 80 scenes for train and the others for test",
+        None,
+        _saliency,
         addresses=True,
         holds=SCENES,
     ),

@@ -35,8 +35,7 @@ def decode(data: bytes, size: tuple[int, int] | None = None) -> Pixels:
     """
     with _opened(data) as picture:
         picture.load()
-        if picture.mode not in _EIGHT_BIT_MODES:
-            raise UnfitError(f"its mode is {picture.mode}, which is not eight bits a channel")
+        _check_depth(picture)
         picture.info.pop("transparency", None)  # dropped anyway, but converting it may warn
         rgb = picture.convert("RGB")
         fitted = ImageOps.fit(rgb, size, Image.Resampling.BILINEAR) if size else rgb
@@ -71,6 +70,19 @@ def decode_ids(data: bytes) -> NDArray[np.uint8]:
         return np.array(picture)
 
 
+def decode_gray(data: bytes) -> NDArray[np.uint8]:
+    """The brightness of each pixel of a file's image, (H, W) uint8; of black and white 0 and 255.
+
+    Raises:
+        UnfitError: they are no image, damaged, too large, or of more than eight bits.
+    """
+    with _opened(data) as picture:
+        picture.load()
+        _check_depth(picture)
+        picture.info.pop("transparency", None)
+        return np.array(picture.convert("L"))
+
+
 def shape_in_header(data: bytes) -> tuple[int, int, int]:
     """(H, W, 3) of an image by the first bytes of its file, without decoding it.
 
@@ -79,6 +91,11 @@ def shape_in_header(data: bytes) -> tuple[int, int, int]:
     """
     with _opened(data) as picture:
         return picture.height, picture.width, 3
+
+
+def _check_depth(picture: Image.Image) -> None:
+    if picture.mode not in _EIGHT_BIT_MODES:
+        raise UnfitError(f"its mode is {picture.mode}, which is not eight bits a channel")
 
 
 @contextmanager

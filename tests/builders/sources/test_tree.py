@@ -159,7 +159,9 @@ def test_a_lost_connection_is_no_bad_sample(
 def test_an_address_that_cannot_be_listed_is_told() -> None:
     with pytest.raises(SourceError, match=r"http://example\.org/x cannot be listed"):
         open_source("folder:http://me:secret@example.org/x", split="train")
-    with pytest.raises(SourceError, match="folder, celeba, voc2012, coco also at addresses"):
+    with pytest.raises(
+        SourceError, match="folder, celeba, voc2012, coco, saliency also at addresses"
+    ):
         open_source("cifar10:s3://bucket/cifar", split="train")
     with pytest.raises(SourceError, match="cannot be listed"):
         open_source("coco:nonsense://bucket/coco", split="val", reads=(SCENES,))
