@@ -169,6 +169,10 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
         "Show what networks of segmentation make of scenes, side by side, in one picture.",
         *("quire.train.commands.panels", "panels_command"),
     ),
+    "predict": _later(
+        "Write the masks that a run of segmentation makes of whole images, as a bundle.",
+        *("quire.train.commands.predict", "predict_command"),
+    ),
     "features": _later(
         "Write the features of a bundle's images, from the encoder of a run, as a bundle.",
         *("quire.train.commands.features", "feature_command"),
@@ -182,7 +186,7 @@ _STDOUT = 1
 _NO_READER = 128 + 13  # the status of a process that SIGPIPE ended
 _ORDER = (
     *("sources", "build", "verify", "rebuild", "show", "push", "pull", "sign", "export"),
-    *("train", "evaluate", "attack", "panels", "features", "study", "demo", "doctor"),
+    *("train", "evaluate", "attack", "panels", "predict", "features", "study", "demo", "doctor"),
 )
 
 

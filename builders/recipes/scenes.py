@@ -95,7 +95,7 @@ def _samples(
         "height": np.array([len(scene.image) for scene in scenes], np.int64),
         "width": np.array([scene.image.shape[1] for scene in scenes], np.int64),
     }
-    columns |= _present(scenes, len(source.class_names))
+    columns |= present_classes([scene.truth.mask for scene in scenes], len(source.class_names))
     if source.has_instances:
         instances = [scene.truth.instances for scene in scenes]
         members["instances.png"] = [mask_file(mask) for mask in instances if mask is not None]
@@ -126,14 +126,16 @@ def count(instances: NDArray[np.uint8]) -> int:
     return int(((found != 0) & (found != VOID)).sum())
 
 
-def _present(scenes: Sequence[Scene], num_classes: int) -> dict[str, NDArray[np.int64]]:
+def present_classes(
+    masks: Sequence[NDArray[np.uint8]], num_classes: int
+) -> dict[str, NDArray[np.int64]]:
     """Which classes are there: bit i of `classes` is class i, of `classes_32` class 32 + i, ..."""
     columns = {}
     for first in range(0, num_classes, _CLASSES):
         bits = np.array(
             [
                 sum(1 << int(c) for c in np.flatnonzero(there[first : first + _CLASSES]))
-                for there in (classes_in(scene.truth.mask, num_classes) for scene in scenes)
+                for there in (classes_in(mask, num_classes) for mask in masks)
             ],
             np.int64,
         )
