@@ -18,6 +18,11 @@ from quire.train.engine.runs import read_run
 from quire.train.report.grid import as_csv, as_text
 from quire.train.segmentation.evaluate import class_grid, evaluate_segmentation, subset_grid
 from quire.train.segmentation.measure import Measure
+from quire.train.segmentation.measure_saliency import (
+    is_of_saliency,
+    measure_saliency,
+    saliency_grid,
+)
 from quire.train.segmentation.run import Segment, build_model
 from quire.train.segmentation.stages import Bundles
 from quire.train.segmentation.training import train_segmentation
@@ -85,10 +90,18 @@ def measure_segmentation(
                     run, data, how=measure, subsets=subsets, device=device, report=report
                 )
             )
-    grid = subset_grid(data, found)
-    print(as_text(grid), as_text(class_grid(data, read_run(runs[0]).classes, found)), sep="\n\n")
+    classes = read_run(runs[0]).classes
+    grids = [subset_grid(data, found), class_grid(data, classes, found)]
+    if is_of_saliency(classes):
+        with bar("images") as report:
+            scores = [
+                measure_saliency(run, data, how=measure, device=device, report=report)
+                for run in runs
+            ]
+        grids.insert(0, saliency_grid(data, scores))
+    print("\n\n".join(map(as_text, grids)))
     if csv:
-        csv.write_text(as_csv(grid), "utf-8")
+        csv.write_text(as_csv(grids[0]), "utf-8")
     return 0
 
 

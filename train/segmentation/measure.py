@@ -43,6 +43,7 @@ from quire.train.segmentation.scenes import check_ids, check_members
 
 ANSWERS = ("target", "bound", "phantom")  # in the order in which they are told
 _ROWS = "rows"
+_REDUCED = 16  # times that the trunk reduces an image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +168,26 @@ class Predictor:
 
     def answers(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) uint8 -> (B, H, W) int64 class ids, for each answer there is."""
+        return {name: own.argmax(dim=1) for name, own in self.scores(images).items()}
+
+    def scores(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) uint8 -> (B, C, H, W) float32, for each answer there is."""
         size = images.shape[2], images.shape[3]
         floats = to_float(images.to(self.device)).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), autocast(self.config.precision, self.device):
-            scores = self._scores(floats)
-            return {name: upsampled(own, size).argmax(dim=1) for name, own in scores.items()}
+            return {name: upsampled(own, size) for name, own in self._scores(floats).items()}
+
+    def of_whole(self, image: Tensor, answer: str) -> Tensor:
+        """The scores of an image of any size. (3, H, W) uint8 -> (C, H, W) float32.
+
+        It is padded to a multiple of what the trunk reduces by, with the fill colour of training.
+        """
+        height, width = image.shape[1:]
+        padded = torch.tensor(self.config.fill, dtype=torch.uint8)[:, None, None].repeat(
+            1, height + -height % _REDUCED, width + -width % _REDUCED
+        )
+        padded[:, :height, :width] = image
+        return self.scores(padded[None])[answer][0, :, :height, :width]
 
     def _scores(self, images: Tensor) -> dict[str, Tensor]:
         if isinstance(self.model, DeepLab):

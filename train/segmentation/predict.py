@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,7 +37,6 @@ from quire.train.segmentation.unlabelled import BundleImages, Images, folder_ima
 
 KIND, MEMBER = "predictions", "pseudo.png"
 VOC_RESULTS = "results/VOC2012/Segmentation/comp6_test_cls"  # of VOC's test server
-_REDUCED = 16  # times that the trunk reduces an image
 _PER_SHARD = 500
 
 
@@ -153,12 +151,7 @@ def predict(
 
 def whole(predictor: Predictor, image: Tensor, answer: Answer) -> NDArray[np.uint8]:
     """The class of every pixel of an image. (3, H, W) uint8 -> (H, W) uint8."""
-    height, width = image.shape[1:]
-    fill = torch.tensor(predictor.config.fill, dtype=torch.uint8)[:, None, None]
-    room = (0, -width % _REDUCED, 0, -height % _REDUCED)
-    inside = F.pad(torch.ones(1, height, width, dtype=torch.bool), room)
-    padded = torch.where(inside, F.pad(image, room), fill)
-    found = predictor.answers(padded[None])[answer][0, :height, :width]
+    found = predictor.of_whole(image, answer).argmax(dim=0)
     return found.to(torch.uint8).cpu().numpy()
 
 
