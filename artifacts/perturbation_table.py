@@ -9,6 +9,8 @@ xi        (P,) float64, above 0: and its bound, in grey levels
 origin    (P,) text: published, or crafted
 of        (P,) text: the network that it was made for: a name, or the digest of a run's weights
 prior     (P,) text: what was known of the data: none, all, part; empty where nobody says
+flipped   (P,) float64: of a crafted one the share of predictions that it changed on the scenes or
+          images of its validation, 0 to 1; NaN where nobody says
 file      (P,) text: the file that it was read from; empty where it was crafted
 channels  (P,) text: the order of that file's channels, rgb or bgr; of a crafted one rgb
 axes      (P,) text: the order of that file's axes, rows first (hw) or columns first (wh); hw
@@ -63,6 +65,7 @@ class Perturbation:
     norm: str = "linf"
     of: str = ""
     prior: str = ""
+    flipped: float = float("nan")
     file: str = ""
     channels: str = "rgb"
     axes: str = "hw"
@@ -75,6 +78,8 @@ def write_perturbations(file: h5py.File, perturbations: Sequence[Perturbation]) 
         tables.put(file, text, values, definition=definition)
     xi = np.array([one.xi for one in perturbations], np.float64)
     tables.put(file, "xi", xi, unit="grey levels", definition="bound of the norm")
+    flipped = np.array([one.flipped for one in perturbations], np.float64)
+    tables.put(file, "flipped", flipped, unit="parts of 1", definition="predictions it changed")
     group = file.create_group("delta")
     for number, one in enumerate(perturbations):
         tables.put(
@@ -94,17 +99,19 @@ def read_perturbations(bundle: Bundle) -> tuple[Perturbation, ...]:
     """
     with tables.open_table(bundle.table(PERTURBATIONS, "perturbations")) as file:
         texts = {name: _texts(file, name) for name in _TEXTS}
-        xi = tables.get(file, "xi")
+        xi, flipped = tables.get(file, "xi"), tables.get(file, "flipped")
         count = len(texts["name"])
         if not count or any(len(values) != count for values in texts.values()):
             raise BundleError(f"{PERTURBATIONS}: its arrays are of different lengths")
-        if xi.dtype != np.float64 or xi.shape != (count,):
-            raise BundleError(f"{PERTURBATIONS}: xi is {xi.dtype} of shape {xi.shape}")
+        for name, values in (("xi", xi), ("flipped", flipped)):
+            if values.dtype != np.float64 or values.shape != (count,):
+                raise BundleError(f"{PERTURBATIONS}: {name} is {values.dtype} of {values.shape}")
         group = tables.group_of(file, "delta")
         found = [
             Perturbation(
                 delta=_delta(group, str(number)),
                 xi=float(xi[number]),
+                flipped=float(flipped[number]),
                 **{name: values[number] for name, values in texts.items()},
             )
             for number in range(count)
@@ -160,6 +167,8 @@ def _wrong(one: Perturbation) -> str:
             return f"has {value!r} for {text}, none of {allowed}"
     if not (one.delta.size and 0 < one.xi < np.inf):
         return f"has a bound of {one.xi} and {one.delta.size} values"
+    if one.flipped < 0 or one.flipped > 1:
+        return f"has changed {one.flipped:g} of all predictions"
     if not np.abs(one.delta).max() <= one.xi:  # nor is NaN
         return f"has values beyond its bound of {one.xi:g}"
     return ""

@@ -165,6 +165,10 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
         "Attack what was trained: how often, how easily, by how many queries it is fooled.",
         *("quire.train.commands.attack", "attack_commands"),
     ),
+    "craft": _later(
+        "Craft a universal perturbation against a run of segmentation, as a bundle.",
+        *("quire.train.commands.craft", "craft_command"),
+    ),
     "panels": _later(
         "Show what networks of segmentation make of scenes, side by side, in one picture.",
         *("quire.train.commands.panels", "panels_command"),
@@ -186,7 +190,18 @@ _STDOUT = 1
 _NO_READER = 128 + 13  # the status of a process that SIGPIPE ended
 _ORDER = (
     *("sources", "build", "verify", "rebuild", "show", "push", "pull", "sign", "export"),
-    *("train", "evaluate", "attack", "panels", "predict", "features", "study", "demo", "doctor"),
+    *(
+        "train",
+        "evaluate",
+        "attack",
+        "craft",
+        "panels",
+        "predict",
+        "features",
+        "study",
+        "demo",
+        "doctor",
+    ),
 )
 
 

@@ -1,5 +1,6 @@
 """Universal perturbations in a table and as one picture."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,11 +24,12 @@ def perturbation_table(perturbations: Sequence[Perturbation]) -> Table:
         at_bound = float((np.abs(one.delta) >= one.xi - _AT_BOUND).mean())
         read = f"{one.channels}, {one.axes}" if one.file else ""
         words = one.name, f"{width}x{height}", f"{one.xi:g}", f"{100 * at_bound:.0f} %"
-        row = *words, one.origin, one.of, one.prior, read
+        flipped = "" if math.isnan(one.flipped) else f"{100 * one.flipped:.1f} %"
+        row = *words, one.origin, one.of, one.prior, flipped, read
         rows.append(tuple(printable(word, limit=NAME) for word in row))
     headings = (
         *("perturbation", "size", "bound", "values at the bound"),
-        *("origin", "of", "prior", "file read as"),
+        *("origin", "of", "prior", "predictions changed", "file read as"),
     )
     count = len(perturbations)
     caption = f"the first {_SHOWN} of {count:,}" if count > _SHOWN else ""

@@ -168,12 +168,16 @@ class Predictor:
 
     def answers(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) uint8 -> (B, H, W) int64 class ids, for each answer there is."""
+        return self.answers_to(to_float(images.to(self.device)))
+
+    def answers_to(self, images: Tensor) -> dict[str, Tensor]:
+        """The same of images that are fractions: (B, 3, H, W) float32 in [0, 1], on the device."""
         return {name: own.argmax(dim=1) for name, own in self.scores(images).items()}
 
     def scores(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) uint8 -> (B, C, H, W) float32, for each answer there is."""
+        """(B, 3, H, W) float32 in [0, 1] -> (B, C, H, W) float32, for each answer there is."""
         size = images.shape[2], images.shape[3]
-        floats = to_float(images.to(self.device)).contiguous(memory_format=torch.channels_last)
+        floats = images.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), autocast(self.config.precision, self.device):
             return {name: upsampled(own, size) for name, own in self._scores(floats).items()}
 
@@ -187,7 +191,7 @@ class Predictor:
             1, height + -height % _REDUCED, width + -width % _REDUCED
         )
         padded[:, :height, :width] = image
-        return self.scores(padded[None])[answer][0, :, :height, :width]
+        return self.scores(to_float(padded[None].to(self.device)))[answer][0, :, :height, :width]
 
     def _scores(self, images: Tensor) -> dict[str, Tensor]:
         if isinstance(self.model, DeepLab):

@@ -58,7 +58,7 @@ def test_maps_are_probabilities_of_whole_images(place: Path) -> None:
         height, width = image.shape[0] + -image.shape[0] % 16, image.shape[1] + -image.shape[1] % 16
         padded[: image.shape[0], : image.shape[1]] = image
         pixels = torch.from_numpy(padded[:height, :width].copy()).movedim(-1, 0)[None]
-        scores = predictor.scores(pixels)["target"][0, :, : image.shape[0], : image.shape[1]]
+        scores = predictor.scores(pixels / 255)["target"][0, :, : image.shape[0], : image.shape[1]]
         one = fit(scores.double().softmax(0)[1].numpy(), salient)
         curves += one.f / COUNT
         errors.append(one.error)

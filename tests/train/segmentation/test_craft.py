@@ -1,0 +1,147 @@
+"""Perturbations that are crafted: they do more than noise, a stop loses nothing, bad input."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import quire
+from quire.artifacts.address import Location
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import RunError
+from quire.artifacts.perturbation_table import PERTURBATIONS, read_perturbations
+from quire.artifacts.verify import verify
+from quire.builders.engine.run import build
+from quire.builders.recipes.scenes import Scenes
+from quire.builders.sources.saliency import open_saliency
+from quire.train.attacks.gduap import Crafting, Schedule
+from quire.train.engine.checkpoint import save_weights
+from quire.train.engine.runs import MODEL
+from quire.train.segmentation.craft import Craft, Prior, _flip_rate, craft, relus
+from quire.train.segmentation.measure import Predictor
+from quire.train.segmentation.run import trained
+from quire.train.segmentation.stages import Bundles
+from quire.train.segmentation.training import train_segmentation
+from tests.same_folder import assert_same
+from tests.train.segmentation.small import RUNNING, SHAPES, SIDE, of
+
+QUICK = Craft(schedule=Schedule(iterations=60, validate_every=25, validate_saturated=10), scenes=12)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("craft")
+    for name in ("Imgs", "GT"):
+        (folder / "pairs" / name).mkdir(parents=True)
+    for index in range(60):
+        scene = replace(SHAPES, length=60).scene(index)
+        salient = (scene.truth.mask > 0) & (scene.truth.mask < 255)
+        Image.fromarray(scene.image).save(folder / f"pairs/Imgs/s{index:02d}.png")
+        Image.fromarray(255 * salient.astype(np.uint8)).save(folder / f"pairs/GT/s{index:02d}.png")
+    build(Scenes(split="all"), open_saliency(folder / "pairs", "all"), folder / "scenes")
+    config, bundles = of("baseline", epochs=30, lr=0.05), Bundles(data=str(folder / "scenes"))
+    train_segmentation(config, bundles, folder / "run", running=RUNNING)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("prior", "xi", "times"), [("none", 60, 2), ("all", 30, 5), ("part", 30, 5)]
+)
+def test_it_changes_more_than_noise_of_its_size(
+    place: Path, tmp_path: Path, prior: Prior, xi: float, times: float
+) -> None:
+    longer = replace(QUICK.schedule, iterations=200, xi=xi, lr=xi / 20)
+    config = replace(QUICK, prior=prior, schedule=longer)
+    craft(place / "run", tmp_path / "out", data=str(place / "scenes"), config=config, device="cpu")
+    assert verify(tmp_path / "out") == ()
+    (one,) = read_perturbations(open_bundle(tmp_path / "out"))
+    assert (one.name, one.origin, one.prior) == (f"gd-uap-{prior}", "crafted", prior)
+    assert one.of == sha256(place / "run" / MODEL) and one.delta.shape == (3, SIDE, SIDE)
+    assert xi / 2 <= np.abs(one.delta).max() <= xi == one.xi
+    _, trained_as, model = trained(place / "run")
+    predictor = Predictor(model, trained_as, torch.device("cpu"))
+    rate = _flip_rate(predictor, Location(place / "scenes"), QUICK.scenes)
+    assert rate(torch.from_numpy(one.delta)) == pytest.approx(one.flipped, abs=1e-12)
+    noise = max(rate(Crafting((3, SIDE, SIDE), longer, seed).delta.detach()) for seed in range(5))
+    # seen: 6 to 10, 16 to 18 and 28 to 30 times as much
+    assert one.flipped > times * noise > 0
+
+
+def test_what_was_stopped_goes_on_to_the_same_bytes(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, config = str(place / "scenes"), replace(QUICK, prior="all")
+    craft(place / "run", tmp_path / "whole", data=data, config=config, device="cpu")
+    update = Crafting.update
+
+    def stopped(self: Crafting, *arguments: object) -> None:
+        if self.step == 33:
+            raise KeyboardInterrupt
+        update(self, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Crafting, "update", stopped)
+        craft(
+            place / "run",
+            tmp_path / "out",
+            data=data,
+            config=config,
+            device="cpu",
+            checkpoint_seconds=0,
+        )
+    steps: list[int] = []
+
+    def counted(self: Crafting, *arguments: object) -> None:
+        steps.append(self.step)
+        update(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Crafting, "update", counted)
+    craft(place / "run", tmp_path / "out", data=data, config=config, device="cpu")
+    assert steps[0] == 33  # it went on, it did not begin anew
+    assert_same(tmp_path / "out", tmp_path / "whole")
+    assert not list((place / "run/crafting").iterdir())
+
+
+def test_layers_are_those_of_the_trunk_or_of_all(place: Path) -> None:
+    _, _, model = trained(place / "run")
+    assert len(relus(model, "trunk")) == 4 < len(relus(model, "all"))
+
+
+def test_as_it_is_typed(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, data = str(place / "run"), ["--data", str(place / "scenes")]
+    few = ["--iterations", "3", "--scenes", "4"]
+    out = str(tmp_path / "out")
+    for _ in range(2):
+        assert quire.main(["craft", run, *data, *few, "--out", out]) == 0
+        said = capsys.readouterr().out
+        assert f"gd-uap-none, {SIDE}x{SIDE}: changes" in said
+    assert quire.main(["show", out]) == 0
+    assert "crafted" in capsys.readouterr().out
+    for arguments, reason in (
+        ([run, *data, "--reference-quirk"], "reference_quirk is of scenes"),
+        ([run, *data, "--scenes", "0"], "scenes"),
+        ([run, *data, "--xi", "-1"], "xi is -1"),
+        ([run, "--data", str(tmp_path / "nowhere")], "nowhere"),
+        ([run, "--data", out], ""),
+        ([str(tmp_path), *data], str(tmp_path)),
+    ):
+        assert quire.main(["craft", *arguments, "--out", str(tmp_path / "bad")]) == 1
+        told = capsys.readouterr()
+        assert reason in told.err and told.err.count("\n") == 1 and not told.out
+    assert PERTURBATIONS == "perturbations.h5" and (Path(out) / PERTURBATIONS).exists()
+
+
+def test_an_objective_that_is_not_finite_ends_it(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    _, _, model = trained(tmp_path / "run")
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.zero_()
+    save_weights(tmp_path / "run" / MODEL, model)
+    with pytest.raises(RunError, match="the objective is inf in step 0"):
+        craft(tmp_path / "run", tmp_path / "out", data=str(place / "scenes"), config=QUICK)

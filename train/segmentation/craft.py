@@ -1,0 +1,320 @@
+"""Universal perturbations against a network of segmentation, crafted by GD-UAP, as a bundle.
+
+The network normalises its input itself, so a perturbation is in grey levels of RGB; of the
+reference, whose input is BGR less a mean, that is a relabelling. Alone (`prior` none) a
+perturbation is looked at around the mean that the network takes away, as there.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from quire.artifacts.address import Location
+from quire.artifacts.bundle import open_bundle
+from quire.artifacts.digest import sha256
+from quire.artifacts.errors import RunError
+from quire.artifacts.fields import check_at_least
+from quire.artifacts.manifest import Manifest
+from quire.artifacts.perturbation_table import PERTURBATIONS, Perturbation, write_perturbations
+from quire.artifacts.shards import Samples
+from quire.builders.engine.plan import ShardTask
+from quire.builders.engine.recipe import OUTSIDE, Part, Run, WriteTable
+from quire.builders.engine.run import build
+from quire.builders.sources.source import UNDIVIDED, Nothing
+from quire.loaders.augment import to_float
+from quire.loaders.stream import stream
+from quire.train.attacks.gduap import Activity, Crafting, Schedule
+from quire.train.attacks.universal import perturbed
+from quire.train.engine import checkpoint
+from quire.train.engine.metrics import Clock
+from quire.train.engine.options import Report, best_device, key
+from quire.train.engine.runs import MODEL, digest
+from quire.train.engine.subset import stream_of
+from quire.train.segmentation.measure import Predictor, centred, in_colour
+from quire.train.segmentation.run import Model, Segment, trained
+from quire.train.segmentation.scenes import check_members
+
+Prior: TypeAlias = Literal["none", "all", "part"]
+Layers: TypeAlias = Literal["trunk", "all"]
+
+_FOLDER = "crafting"  # of a run: what is on its way
+_REFERENCE = 999  # scenes that the reference draws from, however many are listed
+_AT_ONCE = 10  # scenes that are validated in one pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Craft:
+    """Craft a universal perturbation by GD-UAP; the defaults are the reference's.
+
+    Mopuri, Ganeshan & Babu 2018 (Generalizable Data-free Objective for Crafting Universal
+    Adversarial Perturbations).
+    """
+
+    prior: Prior = "none"
+    """What is known of the data: none of it; all scenes, one a step; or part of them: those with
+    less background than the median scene."""
+    layers: Layers = "trunk"
+    """ReLUs whose outputs are to be large: the trunk's (49 in ResNet-50, 100 in ResNet-101), or
+    those of the whole network."""
+    schedule: Schedule = field(default_factory=Schedule)
+    scenes: int = 1_000
+    """Scenes, at most, on which the perturbation is validated."""
+    reference_quirk: bool = False
+    """Draw from the first 999 scenes alone, as the reference does by an index that is that of
+    another list."""
+    seed: int = 0
+    """Seed of the first perturbation and of the order of scenes."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is wrong whatever the run.
+
+        Raises:
+            RunError: a field is out of range.
+        """
+        check_at_least(1, self, "scenes", error=RunError)
+        if self.reference_quirk and self.prior == "none":
+            raise RunError("reference_quirk is of scenes, and without a prior none is looked at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crafted:
+    """What came of it."""
+
+    delta: Tensor  # (3, S, S) float32, in grey levels
+    flipped: float  # share of pixels whose class is another one with it
+    steps: int
+
+
+def craft(
+    run: Path,
+    out: str | Path,
+    *,
+    data: str,
+    validation: str | None = None,
+    config: Craft | None = None,
+    device: str | None = None,
+    checkpoint_seconds: float = 60.0,
+    report: Report | None = None,
+) -> Manifest:
+    """Craft a perturbation against a finished run and write it as a bundle, or go on with it.
+
+    Args:
+        run: the folder of a finished run of segmentation.
+        out: where the bundle goes: a folder, or an address.
+        data: scenes, of which the prior knows; a folder, or an address.
+        validation: scenes on which the perturbation is validated; default: those of `data`.
+        config: how.
+        device: a GPU where there is one, unless it is named.
+        checkpoint_seconds: time between two checkpoints, which lie in the run's folder.
+        report: called with the steps done, and their number at most.
+
+    Raises:
+        RunError: the run is not finished; its trunk has no ReLUs; a bundle has no scenes in colour,
+            or none for the prior; or the objective is not finite.
+        BundleError: a bundle is damaged.
+        BuildError: the place belongs to another build.
+    """
+    config = config or Craft()
+    trained(run)  # what cannot be read is told before a place is taken
+    scenes = {"data": Location(data), "validation": Location(validation or data)}
+    inputs = {
+        "weights": sha256(run / MODEL),
+        **{name: open_bundle(place).manifest.sha256 for name, place in scenes.items()},
+    }
+    place = run / _FOLDER / digest({"how": asdict(config), "inputs": inputs})
+    making = _Making(run, scenes, config, device, place, checkpoint_seconds, report)
+    recipe = _Recipe(how=asdict(config), inputs=inputs, making=making)
+    manifest = build(recipe, Nothing(), out)
+    shutil.rmtree(place, ignore_errors=True)
+    return manifest
+
+
+@dataclass(frozen=True)
+class _Making:
+    """All that a perturbation is crafted from."""
+
+    run: Path
+    scenes: Mapping[str, Location]
+    config: Craft
+    device: str | None
+    place: Path  # of checkpoints
+    seconds: float  # between two of them
+    report: Report | None
+
+    def crafted(self) -> Crafted:
+        """Go on until it is over."""
+        _, trained_as, model = trained(self.run)
+        config, size, device = self.config, trained_as.crop, best_device(self.device)
+        model = model.to(device).requires_grad_(False)
+        predictor = Predictor(model, replace(trained_as, precision="float32"), device)
+        rate = _flip_rate(predictor, self.scenes["validation"], config.scenes)
+        crafting = Crafting((3, size, size), config.schedule, config.seed).to(device)
+        batches = None if config.prior == "none" else _Endless(config, self.scenes["data"])
+        if (found := checkpoint.restore(self.place, crafting)) is not None:
+            rest = found[1]
+            if batches is not None:
+                batches.load_state_dict(rest.pop("stream"))
+            crafting.load_rest(rest)
+        activity, clock = Activity(), Clock(self.seconds)
+        forward = partial(_forward, model, trained_as, batches)
+        with activity.of(relus(model, config.layers)):
+            while not crafting.is_over:
+                crafting.update(forward, activity, rate)
+                if self.report:
+                    self.report(crafting.step, config.schedule.iterations)
+                if clock.due():
+                    stream_state = {} if batches is None else {"stream": batches.state_dict()}
+                    rest = crafting.rest() | stream_state
+                    self.place.mkdir(parents=True, exist_ok=True)
+                    checkpoint.save(self.place, crafting.step, crafting, rest)
+        crafting.finish(rate)
+        return Crafted(delta=crafting.best.cpu(), flipped=crafting.rate, steps=crafting.step)
+
+
+def relus(model: Model, layers: Layers) -> Sequence[nn.Module]:
+    """The ReLUs whose outputs are to be large.
+
+    Raises:
+        RunError: there are none.
+    """
+    within = model.encoder if layers == "trunk" else model
+    found = [module for module in within.modules() if isinstance(module, nn.ReLU)]
+    if not found:
+        raise RunError(f"the network has no ReLUs in its {layers}, and GD-UAP looks at these")
+    return found
+
+
+def _forward(
+    model: Model, trained_as: Segment, batches: "_Endless | None", delta: Tensor, step: int
+) -> None:
+    """Let a perturbation pass through a network: alone, or on the next scene."""
+    if batches is None:
+        images = model.mean[None].expand(1, *delta.shape)
+    else:
+        scene, _ = centred(batches.next(), delta.shape[1], trained_as.fill)
+        images = to_float(scene.to(delta.device))
+    model((images + delta / 255).contiguous(memory_format=torch.channels_last))
+
+
+class _Endless:
+    """The scenes that a prior knows, one by one, epoch after epoch in another order."""
+
+    def __init__(self, config: Craft, data: Location) -> None:
+        rows = _rows_of_prior(config, data)
+        seed = key(config.seed, "scenes")
+        self._stream = stream(data, rows=rows, batch_size=1, columns=(), shuffle=True, seed=seed)
+        self._data = data
+        self._left: Iterator[dict[str, Tensor]] = iter(())
+
+    def next(self) -> dict[str, Tensor]:
+        """The next scene, a batch of one."""
+        batch = next(self._left, None)
+        if batch is None:
+            self._left = in_colour(self._stream, self._data)
+            batch = next(self._left)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is."""
+        return self._stream.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on there."""
+        self._stream.load_state_dict(state)
+        self._left = iter(())
+
+
+def _rows_of_prior(config: Craft, data: Location) -> list[int]:
+    """The rows of the scenes that a prior knows.
+
+    Raises:
+        RunError: they are no scenes, or none is left.
+    """
+    whole = stream(data, batch_size=1, columns=())
+    check_members(whole, data, ("mask.png",), ())
+    rows = np.arange(len(whole.rows))
+    if config.reference_quirk:
+        rows = rows[:_REFERENCE]
+    if config.prior == "part":
+        shares = np.array([(batch["mask"][0] == 0).double().mean() for batch in whole])[rows]
+        rows = rows[shares < np.median(shares)]
+    if not len(rows):
+        raise RunError(f"{data} has no scenes with less background than others")
+    return rows.tolist()
+
+
+def _flip_rate(predictor: Predictor, data: Location, most: int) -> Callable[[Tensor], float]:
+    """What says of a perturbation how many pixels get another class by it, on some scenes."""
+    scenes = stream_of(data, most, batch_size=_AT_ONCE, columns=())
+    check_members(scenes, data, ("mask.png",), ())
+    fill = predictor.config.fill
+
+    def rate(delta: Tensor) -> float:
+        flipped, pixels = 0, 0
+        for batch in in_colour(scenes, data):
+            images, _ = centred(batch, delta.shape[1], fill)
+            clean = predictor.answers(images)["target"]
+            other = predictor.answers_to(perturbed(images.to(delta.device), delta))["target"]
+            flipped += int((clean != other).sum())
+            pixels += clean.numel()
+        return flipped / pixels
+
+    return rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    """A crafted perturbation; a recipe of the engine that builds bundles."""
+
+    kind: ClassVar[str] = "perturbations"
+    reads: ClassVar[tuple[str, ...]] = ()
+    libraries: ClassVar[tuple[str, ...]] = ("torch",)
+
+    split: str = UNDIVIDED
+    method: str = "gd-uap"
+    how: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(metadata=OUTSIDE)
+    making: _Making = field(metadata=OUTSIDE)
+
+    def resolve(self, source: Nothing) -> "_Recipe":
+        """The same recipe."""
+        return self
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """The digests of the run's weights, and of the bundles of scenes."""
+        return self.inputs
+
+    def plan(self, source: Nothing) -> tuple[ShardTask, ...]:
+        """One task without samples."""
+        return (ShardTask("perturbation-000000.tar", "perturbations", 0, 1, bytes=0),)
+
+    def samples(self, source: Nothing, task: ShardTask) -> Iterator[Run]:
+        """The perturbation."""
+        crafted = self.making.crafted()
+        part = {"delta": crafted.delta.numpy(), "flipped": np.array([crafted.flipped])}
+        yield Run(Samples([], {}), (), part)
+
+    def tables(self) -> Mapping[str, WriteTable]:
+        """`perturbations.h5`."""
+        return {PERTURBATIONS: self._write}
+
+    def _write(self, file: h5py.File, parts: Iterator[Part]) -> None:
+        (part,) = parts
+        one = Perturbation(
+            name=f"{self.method}-{self.how['prior']}",
+            delta=part["delta"],
+            xi=float(self.how["schedule"]["xi"]),
+            origin="crafted",
+            of=self.inputs["weights"],
+            prior=self.how["prior"],
+            flipped=float(part["flipped"][0]),
+        )
+        write_perturbations(file, [one])
