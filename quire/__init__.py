@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
 
 def sources() -> int:
     """List what can be read, and the layout that each kind expects."""
-    from quire.builders.sources.catalogue import SOURCES
+    from quire.builders.sources.kinds import SOURCES
 
     for kind in SOURCES.values():
         print(f"{kind.summary}\n    {kind.layout}")

@@ -13,7 +13,8 @@ from scipy.io import savemat
 
 from quire.artifacts.errors import SourceError
 from quire.artifacts.manifest import LeftOut
-from quire.builders.sources.catalogue import SOURCES, divided, open_source
+from quire.builders.sources.catalogue import divided, open_source
+from quire.builders.sources.kinds import SOURCES
 from quire.builders.sources.source import IMAGES, NOTHING, ImageSource, Nothing
 
 OF_IMAGES = [kind for kind, record in SOURCES.items() if record.holds == IMAGES]

@@ -9,8 +9,9 @@ import pytest
 from quire.artifacts.errors import SourceError
 from quire.artifacts.manifest import LeftOut
 from quire.builders.graphs.graph import Graph
-from quire.builders.sources.catalogue import SOURCES, open_source
+from quire.builders.sources.catalogue import open_source
 from quire.builders.sources.graphs import SUFFIXES, open_graphs
+from quire.builders.sources.kinds import SOURCES
 
 
 @pytest.fixture

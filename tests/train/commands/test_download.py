@@ -7,7 +7,7 @@ from urllib.error import URLError
 import pytest
 
 from quire.artifacts.errors import SourceError
-from quire.builders.sources.catalogue import SOURCES
+from quire.builders.sources.kinds import SOURCES
 from quire.train.commands.download import download
 
 
