@@ -33,6 +33,7 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
         context: BundleOption | None = None,
         anchors: BundleOption | None = None,
         subsets: BundleOption | None = None,
+        perturbations: BundleOption | None = None,
         inception: Path | None = None,
         device: str | None = None,
         csv: Path | None = None,
@@ -52,6 +53,8 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
             context: The bundle that the runs were trained on; default: where it was then.
             anchors: The bundle of anchors that the runs had, if any; default: where it was then.
             subsets: The bundle of subsets of the scenes, for runs of segmentation.
+            perturbations: A bundle of universal perturbations, each of which is added to all
+                scenes; for runs of segmentation.
             inception: File of the weights of Inception, for FID of generated images; default: what
                 torch-fidelity fetched before, if it did.
             device: Where to compute: cpu, cuda, cuda:1; default: a GPU where there is one.
@@ -60,8 +63,8 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
         if not runs:
             raise RunError("no run is named")
         if all(map(holds_images, runs)):
-            if anchors or subsets:
-                raise RunError("generated images have no anchors and no subsets")
+            if anchors or subsets or perturbations:
+                raise RunError("generated images have no anchors, subsets and perturbations")
             return measure_generated(
                 *(bar, runs, data, how),
                 context=context,
@@ -77,10 +80,15 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
             if context or anchors:
                 raise RunError("segmentation has no context and no anchors")
             return measure_segmentation(
-                bar, folders, data, how, subsets=subsets, device=device, csv=csv
+                *(bar, folders, data, how),
+                subsets=subsets,
+                perturbations=perturbations,
+                device=device,
+                csv=csv,
             )
-        if subsets:
-            raise RunError("subsets are of scenes: runs of segmentation alone know them")
+        if subsets or perturbations:
+            what = "subsets" if subsets else "perturbations"
+            raise RunError(f"{what} are of scenes: runs of segmentation alone know them")
         if methods & KINDS.keys():
             if len(folders) > 1:
                 raise RunError("the networks of a run are measured by themselves: name one run")

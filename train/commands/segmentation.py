@@ -2,22 +2,31 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
 
+from quire.artifacts.bundle import open_bundle
 from quire.artifacts.errors import RunError
+from quire.artifacts.perturbation_table import read_perturbations
 from quire.models.deeplab import num_parameters
 from quire.train.classify.evaluate import Evaluate
 from quire.train.commands.bundle_option import BundleOption, mixture
 from quire.train.commands.training_summary import training_summary
 from quire.train.engine.options import Bar, Running
 from quire.train.engine.runs import read_run
-from quire.train.report.grid import as_csv, as_text
-from quire.train.segmentation.evaluate import class_grid, evaluate_segmentation, subset_grid
-from quire.train.segmentation.measure import Measure
+from quire.train.report.grid import Grid, as_csv, as_text
+from quire.train.segmentation.evaluate import (
+    CLEAN,
+    class_grid,
+    evaluate_segmentation,
+    perturbation_grid,
+    subset_grid,
+)
+from quire.train.segmentation.measure import Measure, Measured, count
 from quire.train.segmentation.measure_saliency import (
     is_of_saliency,
     measure_saliency,
@@ -71,10 +80,13 @@ def measure_segmentation(
     how: Evaluate,
     *,
     subsets: BundleOption | None,
+    perturbations: BundleOption | None,
     device: str | None,
     csv: Path | None,
 ) -> int:
     """Measure runs of segmentation, and say what they reach on a bundle and on subsets of it.
+
+    With perturbations: what they reach under each of them, and how many pixels it changes.
 
     Raises:
         RunError: something is asked for that other methods know; or see `evaluate_segmentation`.
@@ -82,6 +94,14 @@ def measure_segmentation(
     if how != Evaluate(images=how.images, batch_size=how.batch_size):
         raise RunError("of the options of a measurement, segmentation knows images and batch-size")
     measure = Measure(images=how.images, batch_size=how.batch_size or Measure.batch_size)
+    if perturbations:
+        if subsets:
+            raise RunError("either subsets or perturbations, not both")
+        grid = _under_perturbations(bar, runs, data, measure, perturbations, device)
+        print(as_text(grid))
+        if csv:
+            csv.write_text(as_csv(grid), "utf-8")
+        return 0
     found = []
     with bar("scenes") as report:
         for run in runs:
@@ -103,6 +123,25 @@ def measure_segmentation(
     if csv:
         csv.write_text(as_csv(grids[0]), "utf-8")
     return 0
+
+
+def _under_perturbations(
+    bar: Bar,
+    runs: Sequence[Path],
+    data: BundleOption,
+    how: Measure,
+    perturbations: BundleOption,
+    device: str | None,
+) -> Grid:
+    """A row for each perturbation, and one without."""
+    names = [one.name for one in read_perturbations(open_bundle(perturbations))]
+    found: dict[str, list[list[Measured]]] = {}
+    for name in (None, *names):
+        one = replace(how, perturbation=None if name is None else (perturbations, name))
+        with bar("scenes") as report:
+            counted = [count(run, data, how=one, device=device, report=report) for run in runs]
+        found[name or CLEAN] = [each.over() for each in counted]
+    return perturbation_grid(data, found)
 
 
 def _parameters(config: Segment, classes: int) -> str:

@@ -16,6 +16,7 @@ from quire.train.report.grid import Grid
 from quire.train.segmentation.measure import Measure, Measured, count
 
 ALL = "all"
+CLEAN = "none"  # what stands for no perturbation
 
 Rows = NDArray[np.int64]
 
@@ -95,6 +96,19 @@ def subset_grid(data: str, runs: Sequence[Mapping[str, Sequence[Measured]]]) -> 
                 occurring = f"{one.answer}, occurring"
                 values.setdefault((row, occurring), []).append(100 * one.occurring_iou)
     return _grid(f"mean IoU (%) on {data}", values, "scenes")
+
+
+def perturbation_grid(data: str, found: Mapping[str, Sequence[Sequence[Measured]]]) -> Grid:
+    """Mean IoU under each perturbation and the pixels that it changes, over runs, in percent."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for name, runs in found.items():
+        for run in runs:
+            for one in run:
+                values.setdefault((name, one.answer), []).append(100 * one.mean_iou)
+                if one.flipped is not None:
+                    changed = name, f"{one.answer}, flipped"
+                    values.setdefault(changed, []).append(100 * one.flipped)
+    return _grid(f"mean IoU (%) on {data}, and pixels of another class", values, "perturbation")
 
 
 def class_grid(

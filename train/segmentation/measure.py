@@ -19,14 +19,17 @@ from safetensors.torch import save as serialized
 from torch import Tensor
 
 from quire.artifacts.address import Location
+from quire.artifacts.bundle import open_bundle
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import RunError
 from quire.artifacts.fields import check_at_least
+from quire.artifacts.perturbation_table import named, read_perturbations
 from quire.loaders.augment import to_float
 from quire.loaders.crops import centre_crops, crop_images, crop_masks
 from quire.loaders.stream import Stream
 from quire.models.deeplab import DeepLab, upsampled
 from quire.models.feature_binding import FeatureBinding
+from quire.train.attacks.universal import at_size, perturbed
 from quire.train.engine.dataset_checks import check_classes
 from quire.train.engine.options import Report, autocast, best_device
 from quire.train.engine.runs import (
@@ -42,7 +45,7 @@ from quire.train.segmentation.run import Model, Segment, trained
 from quire.train.segmentation.scenes import check_ids, check_members
 
 ANSWERS = ("target", "bound", "phantom")  # in the order in which they are told
-_ROWS = "rows"
+_ROWS, _FLIPPED = "rows", "flipped "  # names of tensors in a file of counts, besides ANSWERS
 _REDUCED = 16  # times that the trunk reduces an image
 
 
@@ -58,6 +61,8 @@ class Measure:
     """Scenes at a time, which does not change what is predicted but for rounding."""
     separation: bool = False
     """Measure the network as it was before denoising."""
+    perturbation: tuple[str, str] | None = None
+    """A bundle of universal perturbations, and the name of the one that is added to all scenes."""
 
     def __post_init__(self) -> None:
         """Refuse what is wrong whatever the run.
@@ -81,6 +86,9 @@ class Measured:
     """Over classes that occur."""
     classes: tuple[float, ...]
     """Each class's; NaN for one that neither occurs nor was predicted."""
+    flipped: float | None = None
+    """Share of pixels, the fill around a scene among them, whose class is another one by a
+    perturbation; None without one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +97,7 @@ class Counted:
 
     rows: Tensor  # (N,) int64, in the bundle, rising
     answers: Mapping[str, Tensor]  # (N, C, C) int32, [scene, true, predicted]
+    flipped: Mapping[str, Tensor]  # (N,) float64: see `Measured`; empty without a perturbation
 
     def over(self, rows: Sequence[int] | NDArray[np.int64] | None = None) -> list[Measured]:
         """What is measured of the scenes in these rows of the bundle, or of all.
@@ -100,11 +109,14 @@ class Counted:
         places = torch.searchsorted(self.rows, chosen).clamp(max=len(self.rows) - 1)
         if not torch.equal(self.rows[places], chosen):
             raise RunError("scenes are asked for that were not measured")
-        sums = {name: counts[places].sum(dim=0) for name, counts in self.answers.items()}
-        return [_measured(name, len(chosen), total) for name, total in sums.items()]
+        found = []
+        for name, counts in self.answers.items():
+            flipped = self.flipped[name][places].mean().item() if self.flipped else None
+            found.append(_measured(name, len(chosen), counts[places].sum(dim=0), flipped))
+        return found
 
 
-def _measured(answer: str, scenes: int, counts: Tensor) -> Measured:
+def _measured(answer: str, scenes: int, counts: Tensor, flipped: float | None) -> Measured:
     each = iou(counts)
     return Measured(
         answer=answer,
@@ -112,6 +124,7 @@ def _measured(answer: str, scenes: int, counts: Tensor) -> Measured:
         mean_iou=mean_iou(counts),
         occurring_iou=each[counts.sum(dim=1) > 0].mean().item(),
         classes=tuple(each.tolist()),
+        flipped=flipped,
     )
 
 
@@ -135,7 +148,7 @@ def count(
     Raises:
         RunError: the run is not finished, or the bundle has no masks, or other classes than the
             run, or ids beyond them.
-        BundleError: a bundle is damaged.
+        BundleError: a bundle is damaged, or has no such perturbation.
     """
     data = Location(data)
     how = how or Measure()
@@ -143,17 +156,23 @@ def count(
     scenes = _scenes(run, data, how)
     size = how.crop or config.crop
     asked = {**to_record(how), "crop": size}
-    del asked["batch_size"]
+    del asked["batch_size"], asked["perturbation"]  # without one, a question is as it always was
+    delta = None
+    if how.perturbation is not None:
+        bundle, name = open_bundle(Location(how.perturbation[0])), how.perturbation[1]
+        delta = at_size(named(read_perturbations(bundle), name), size, size)
+        asked["perturbation"] = {"bundle": bundle.manifest.sha256, "name": name}
     question = {"method": run.method, **asked, "bundle": scenes.state_dict()["bundle"]}
     path = folder / EVALUATIONS / f"{digest(question)}.safetensors"
     if not path.exists():
         where = best_device(device)
         predictor = Predictor(model.to(where), config, where)
-        counted = _counted(predictor, scenes, data, size, len(run.classes), report)
+        counted = _counted(predictor, scenes, data, size, len(run.classes), delta, report)
         overall = {one.answer: one.mean_iou for one in counted.over()}
         write_record(path.with_suffix(".json"), {"question": question, "mean_iou": overall})
         with whole_file(path) as file:
-            file.write(serialized({_ROWS: counted.rows, **counted.answers}))
+            flipped = {f"{_FLIPPED}{name}": own for name, own in counted.flipped.items()}
+            file.write(serialized({_ROWS: counted.rows, **counted.answers, **flipped}))
     return _read(path)
 
 
@@ -218,22 +237,34 @@ def _counted(
     data: str,
     size: int,
     classes: int,
+    delta: Tensor | None,
     report: Report | None,
 ) -> Counted:
-    """One pass over the scenes."""
+    """One pass over the scenes; with a perturbation, each is looked at without it too."""
     rows: list[Tensor] = []
     found: dict[str, list[Tensor]] = {}
+    flipped: dict[str, list[Tensor]] = {}
     for batch in in_colour(scenes, data):
         images, masks = centred(batch, size, predictor.config.fill)
         check_ids(masks, classes, scenes, batch["row"])
         rows.append(batch["row"])
         there = masks.to(predictor.device)
-        for name, predicted in predictor.answers(images).items():
+        answers = predictor.answers(images)
+        if delta is not None:
+            clean = answers
+            answers = predictor.answers_to(perturbed(images.to(predictor.device), delta))
+            for name, predicted in answers.items():
+                changed = (predicted != clean[name]).double().mean(dim=(1, 2))
+                flipped.setdefault(name, []).append(changed.cpu())
+        for name, predicted in answers.items():
             counts = confusion(predicted, there, classes=classes)
             found.setdefault(name, []).append(counts.int().cpu())  # fewer than 2^31 pixels
         if report:
             report(sum(map(len, rows)), len(scenes.rows))
-    return Counted(torch.cat(rows), {name: torch.cat(parts) for name, parts in found.items()})
+    joined, changes = (
+        {name: torch.cat(parts) for name, parts in own.items()} for own in (found, flipped)
+    )
+    return Counted(torch.cat(rows), joined, changes)
 
 
 def in_colour(scenes: Stream, data: str) -> Iterator[dict[str, Tensor]]:
@@ -259,6 +290,10 @@ def _scenes(run: Run, data: str, how: Measure) -> Stream:
 def _read(path: Path) -> Counted:
     try:
         found = load_file(path)
-        return Counted(found[_ROWS], {name: found[name] for name in ANSWERS if name in found})
+        answers, flipped = (
+            {name: found[prefix + name] for name in ANSWERS if prefix + name in found}
+            for prefix in ("", _FLIPPED)
+        )
+        return Counted(found[_ROWS], answers, flipped)
     except (OSError, SafetensorError, KeyError) as error:
         raise RunError(f"{path} does not hold what was counted ({error})") from error

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -13,8 +14,12 @@ import quire
 from quire.artifacts.address import Location
 from quire.artifacts.bundle import open_bundle
 from quire.artifacts.digest import sha256
-from quire.artifacts.errors import RunError
-from quire.artifacts.perturbation_table import PERTURBATIONS, read_perturbations
+from quire.artifacts.errors import BundleError, RunError
+from quire.artifacts.perturbation_table import (
+    PERTURBATIONS,
+    read_perturbations,
+    write_perturbations,
+)
 from quire.artifacts.verify import verify
 from quire.builders.engine.run import build
 from quire.builders.recipes.scenes import Scenes
@@ -23,10 +28,11 @@ from quire.train.attacks.gduap import Crafting, Schedule
 from quire.train.engine.checkpoint import save_weights
 from quire.train.engine.runs import MODEL
 from quire.train.segmentation.craft import Craft, Prior, _flip_rate, craft, relus
-from quire.train.segmentation.measure import Predictor
+from quire.train.segmentation.measure import Measure, Predictor, count
 from quire.train.segmentation.run import trained
 from quire.train.segmentation.stages import Bundles
 from quire.train.segmentation.training import train_segmentation
+from tests.hostile_tables import with_table
 from tests.same_folder import assert_same
 from tests.train.segmentation.small import RUNNING, SHAPES, SIDE, of
 
@@ -145,3 +151,43 @@ def test_an_objective_that_is_not_finite_ends_it(place: Path, tmp_path: Path) ->
     save_weights(tmp_path / "run" / MODEL, model)
     with pytest.raises(RunError, match="the objective is inf in step 0"):
         craft(tmp_path / "run", tmp_path / "out", data=str(place / "scenes"), config=QUICK)
+
+
+def test_runs_are_measured_under_perturbations(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = str(place / "scenes"), tmp_path / "out"
+    config = replace(QUICK, schedule=replace(QUICK.schedule, xi=30, lr=1.5))
+    craft(place / "run", out, data=data, config=config, device="cpu")
+    before = count(place / "run", data, how=Measure(images=12), device="cpu")
+    (clean,) = before.over()
+    under = Measure(images=12, perturbation=(str(out), "gd-uap-none"))
+    for _ in range(2):  # the second time it is read
+        (found,) = count(place / "run", data, how=under, device="cpu").over()
+    (one,) = read_perturbations(open_bundle(out))
+    assert found.flipped == pytest.approx(one.flipped, abs=1e-12)  # of the scenes of its validation
+    assert clean.flipped is None and found.mean_iou < clean.mean_iou
+    nothing = replace(one, name="nothing", delta=0 * one.delta)
+
+    def change(file: h5py.File) -> None:
+        for name in list(file):
+            del file[name]
+        write_perturbations(file, [one, nothing])
+
+    with_table(out, PERTURBATIONS, change)
+    same = Measure(images=12, perturbation=(str(out), "nothing"))
+    unmoved = count(place / "run", data, how=same, device="cpu")
+    assert torch.equal(unmoved.answers["target"], before.answers["target"])
+    assert not unmoved.flipped["target"].any()
+    capsys.readouterr()
+    asked = ["evaluate", str(place / "run"), "--data", data, "--images", "12"]
+    assert quire.main([*asked, "--perturbations", str(out)]) == 0
+    said = capsys.readouterr().out
+    rows = {line.split()[0]: line for line in said.splitlines() if line.strip()}
+    assert f"{100 * clean.mean_iou:.2f}" in rows["none"]
+    assert f"{100 * found.mean_iou:.2f}" in rows["gd-uap-none"] and "0.00" in rows["nothing"]
+    for wrong, reason in ((data, "perturbations"), (str(tmp_path / "no"), "no")):
+        assert quire.main([*asked, "--perturbations", wrong]) == 1
+        assert reason in (told := capsys.readouterr().err) and told.count("\n") == 1
+    with pytest.raises(BundleError, match="no perturbation is called 'x'"):
+        count(place / "run", data, how=Measure(perturbation=(str(out), "x")))
