@@ -64,7 +64,7 @@ def evaluate_command(bar: Bar) -> Callable[..., int]:
             raise RunError("no run is named")
         if all(map(holds_images, runs)):
             if anchors or subsets or perturbations:
-                raise RunError("generated images have no anchors, subsets and perturbations")
+                raise RunError("generated images have no anchors, no subsets and no perturbations")
             return measure_generated(
                 *(bar, runs, data, how),
                 context=context,

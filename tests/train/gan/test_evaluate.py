@@ -221,7 +221,7 @@ def test_as_a_user_types_it(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "FID is left out" in said
     assert len(table.read_text().splitlines()) >= 5
     for option, message in {
-        "--anchors": "generated images have no anchors and no subsets",
+        "--anchors": "generated images have no anchors, no subsets",
         "--seed": "generated images know images alone",
     }.items():
         assert quire.main([*command, option, "3"]) == 1
