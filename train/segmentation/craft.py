@@ -216,10 +216,8 @@ class _Endless:
 
     def next(self) -> dict[str, Tensor]:
         """The next scene, a batch of one."""
-        batch = next(self._left, None)
-        if batch is None:
+        while (batch := next(self._left, None)) is None:  # the end of an epoch
             self._left = in_colour(self._stream, self._data)
-            batch = next(self._left)
         return batch
 
     def state_dict(self) -> dict[str, Any]:

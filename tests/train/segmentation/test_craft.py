@@ -78,15 +78,17 @@ def test_it_changes_more_than_noise_of_its_size(
     assert one.flipped > times * noise > 0
 
 
+@pytest.mark.parametrize("stop", [33, 60])  # within an epoch of 60 scenes, and at its end
 def test_what_was_stopped_goes_on_to_the_same_bytes(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
-    data, config = str(place / "scenes"), replace(QUICK, prior="all")
+    longer = replace(QUICK.schedule, iterations=70)
+    data, config = str(place / "scenes"), replace(QUICK, prior="all", schedule=longer)
     craft(place / "run", tmp_path / "whole", data=data, config=config, device="cpu")
     update = Crafting.update
 
     def stopped(self: Crafting, *arguments: object) -> None:
-        if self.step == 33:
+        if self.step == stop:
             raise KeyboardInterrupt
         update(self, *arguments)  # type: ignore[arg-type]
 
@@ -108,7 +110,7 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(
 
     monkeypatch.setattr(Crafting, "update", counted)
     craft(place / "run", tmp_path / "out", data=data, config=config, device="cpu")
-    assert steps[0] == 33  # it went on, it did not begin anew
+    assert steps[0] == stop  # it went on, it did not begin anew
     assert_same(tmp_path / "out", tmp_path / "whole")
     assert not list((place / "run/crafting").iterdir())
 
