@@ -190,18 +190,8 @@ _STDOUT = 1
 _NO_READER = 128 + 13  # the status of a process that SIGPIPE ended
 _ORDER = (
     *("sources", "build", "verify", "rebuild", "show", "push", "pull", "sign", "export"),
-    *(
-        "train",
-        "evaluate",
-        "attack",
-        "craft",
-        "panels",
-        "predict",
-        "features",
-        "study",
-        "demo",
-        "doctor",
-    ),
+    *("train", "evaluate", "attack", "craft", "panels", "predict", "features"),
+    *("study", "demo", "doctor"),
 )
 
 

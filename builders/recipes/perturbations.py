@@ -58,7 +58,7 @@ class Perturbations:
     columns_first: tuple[str, ...] = ()
     """Names of .npy files whose first axis is the columns."""
     xi: float = 10.0
-    """Bound of every value, in grey levels; files that pass it are left out."""
+    """Bound of every value, in grey levels; a file that passes it is bad."""
 
     def __post_init__(self) -> None:
         """Refuse what is wrong whatever the source.

@@ -28,15 +28,13 @@ from quire.builders.sources.coco_json import (
     loaded,
 )
 from quire.builders.sources.coco_regions import region
-from quire.builders.sources.pictures import decode
+from quire.builders.sources.pictures import check_content, decode, extension_of
 from quire.builders.sources.scene import Annotation, Mask, Scene
 from quire.builders.sources.source import MASKS, SCENES, Image
 from quire.builders.sources.tree import Digesting, Tree, UnfitError, named_digests
 from quire.builders.sources.tree_kinds import tree_at
 
-_SUFFIXES = {"jpg": {".jpg", ".jpeg"}, "png": {".png"}}
 _ALL = Choice()
-_MAGIC = {"jpg": b"\xff\xd8", "png": b"\x89PNG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +144,7 @@ class Coco:
             raise UnfitError(f"{found}, but its annotation says {told}")
         if self.image_extension is None:
             return image, None
-        if not encoded.startswith(_MAGIC[self.image_extension]):
-            raise UnfitError(f"its name says {self.image_extension}, its content does not")
+        check_content(encoded, self.image_extension)
         return image, encoded
 
     def _drawn(self, index: int) -> Annotation | LeftOut:
@@ -172,8 +169,6 @@ def open_coco(place: Path | Address, split: str, choice: Choice = _ALL) -> Coco:
     tree = tree_at(place)
     file, images = find_instances(tree, split)
     instances = load(tree, file, choice)
-    suffixes = {PurePosixPath(picture.file).suffix.lower() for picture in instances.pictures}
-    extension = next((e for e, s in _SUFFIXES.items() if suffixes <= s), None)
     return Coco(
         split=split,
         tree=tree,
@@ -182,7 +177,7 @@ def open_coco(place: Path | Address, split: str, choice: Choice = _ALL) -> Coco:
         images=tree.below(images),
         class_names=("background", *instances.class_names),
         length=len(instances.pictures),
-        image_extension=extension,
+        image_extension=extension_of(picture.file for picture in instances.pictures),
         choice=choice,
     )
 

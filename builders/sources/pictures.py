@@ -6,8 +6,9 @@ because Pillow would cut the values off at 255 without a word.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 
 import numpy as np
 import simplejpeg
@@ -21,6 +22,8 @@ from quire.builders.sources.tree import UnfitError
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _EIGHT_BIT_MODES = frozenset("1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr".split())
 _ORDINARY_SPACES = frozenset({"YCbCr", "Gray"})
+_SUFFIXES = {"jpg": {".jpg", ".jpeg"}, "png": {".png"}}
+_MAGIC = {"jpg": b"\xff\xd8", "png": b"\x89PNG"}
 _MAX_PIXELS = 89_478_485  # here Pillow begins to warn of decompression bombs
 
 
@@ -81,6 +84,26 @@ def decode_gray(data: bytes) -> NDArray[np.uint8]:
         _check_depth(picture)
         picture.info.pop("transparency", None)
         return np.array(picture.convert("L"))
+
+
+def extension_of(names: Iterable[str]) -> str | None:
+    """`jpg` or `png`, where all files of these names are such, else None.
+
+    >>> extension_of(["a.JPG", "b.jpeg"]), extension_of(["a.png", "b.jpg"])
+    ('jpg', None)
+    """
+    found = {PurePosixPath(name).suffix.lower() for name in names}
+    return next((one for one, suffixes in _SUFFIXES.items() if found <= suffixes), None)
+
+
+def check_content(data: bytes, extension: str) -> None:
+    """Refuse a file that is not what its name says, `jpg` or `png`.
+
+    Raises:
+        UnfitError: it is not.
+    """
+    if not data.startswith(_MAGIC[extension]):
+        raise UnfitError(f"its name says {extension}, its content does not")
 
 
 def shape_in_header(data: bytes) -> tuple[int, int, int]:

@@ -6,10 +6,10 @@ it who compare methods (PySODMetrics); nothing is VOID. Scenes are in the order 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +20,16 @@ from quire.artifacts.manifest import LeftOut
 from quire.artifacts.members import check_key
 from quire.builders.draws import sample_rng
 from quire.builders.sources import layout
-from quire.builders.sources.pictures import decode, decode_gray, ordinary_jpeg
+from quire.builders.sources.pictures import (
+    check_content,
+    decode,
+    decode_gray,
+    extension_of,
+    ordinary_jpeg,
+)
 from quire.builders.sources.scene import Annotation, Mask, Scene
 from quire.builders.sources.source import SCENES, UNDIVIDED, Image
-from quire.builders.sources.tree import Digesting, Tree, UnfitError, named_digests, stem
+from quire.builders.sources.tree import Digesting, Tree, UnfitError, by_stem, named_digests
 from quire.builders.sources.tree_kinds import tree_at
 
 CLASS_NAMES = ("background", "salient")
@@ -32,9 +38,7 @@ TRAIN, TEST = "train", "test"
 _IMAGES = ("Imgs", "imgs", "images", "Images", "image", "Image")
 _MASKS = ("GT", "gt", "masks", "Masks", "mask", "Mask", "ground_truth_mask", "ground_truth")
 _DUTS = {TRAIN: "DUTS-TR", TEST: "DUTS-TE"}  # whose folders end in -Image and -Mask
-_JPEGS, _PNGS = frozenset({".jpg", ".jpeg"}), frozenset({".png"})
-_MAGIC = {"jpg": b"\xff\xd8", "png": b"\x89PNG"}
-_SUFFIXES = _JPEGS | _PNGS | {".bmp"}
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 _ABOVE = 128  # a mask's value, above which a pixel is salient
 _MOST_SCENES = 1_000_000
 
@@ -142,8 +146,8 @@ class Saliency:
 
     def _image(self, encoded: bytes) -> Image:
         extension = self.image_extension
-        if extension and not encoded.startswith(_MAGIC[extension]):
-            raise UnfitError(f"its name says {extension}, its content does not")
+        if extension is not None:
+            check_content(encoded, extension)
         image = ordinary_jpeg(encoded) if extension == "jpg" else None
         return decode(encoded) if image is None else image
 
@@ -176,7 +180,7 @@ def open_saliency(place: Path | Address, split: str, *, train: int | None = None
         ids=tuple(pair.id for pair in pairs),
         images=tuple(pair.image for pair in pairs),
         masks=tuple(pair.mask for pair in pairs),
-        image_extension=_extension(pair.image for pair in pairs),
+        image_extension=extension_of(pair.image for pair in pairs),
     )
 
 
@@ -223,7 +227,7 @@ def _pairs(tree: Tree, base: str, split: str) -> list[_Pair]:
             f" ({' '.join(_MASKS)}) in {tree.place(base)}; found {tree.found(base)}"
         )
     image, mask = (
-        _by_stem(tree, f"{base}/{name}" if base else name) for name in (images[0], masks[0])
+        _by_key(tree, f"{base}/{name}" if base else name) for name in (images[0], masks[0])
     )
     for one, other, missing in ((image, mask, "mask"), (mask, image, "image")):
         if alone := sorted(set(one) - set(other)):
@@ -243,27 +247,12 @@ def _divided(pairs: list[_Pair], split: str, train: int, place: str) -> list[_Pa
     return [pairs[row] for row in rows.tolist()]
 
 
-def _by_stem(tree: Tree, folder: str) -> dict[str, str]:
-    """The files of a folder by their names without endings."""
-    names: dict[str, str] = {}
-    for name, is_folder in sorted(tree.entries(folder).items()):
-        if is_folder or name.startswith(".") or _suffix(name) not in _SUFFIXES:
-            continue
-        key = stem(name)
-        if key in names:
-            raise SourceError(f"saliency: {tree.place(folder)} has two files called {key}")
+def _by_key(tree: Tree, folder: str) -> dict[str, str]:
+    """The names of a folder's images within the tree, by keys of a bundle."""
+    found = by_stem(tree, folder, _SUFFIXES)
+    for key in found:
         try:
             check_key(key)
         except BundleError as error:
             raise SourceError(f"saliency: {tree.place(folder)}: {error}") from error
-        names[key] = f"{folder}/{name}"
-    return names
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
-
-
-def _extension(images: Iterable[str]) -> str | None:
-    suffixes = set(map(_suffix, images))
-    return "jpg" if suffixes <= _JPEGS else "png" if suffixes <= _PNGS else None
+    return {key: f"{folder}/{name}" for key, name in found.items()}

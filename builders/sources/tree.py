@@ -6,9 +6,12 @@ is asked for one digests what it reads (`Digesting`), and the bytes need not be 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Protocol, TypeVar
+
+from quire.artifacts.errors import SourceError
+from quire.builders.sources import layout
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -110,3 +113,21 @@ def named_digests(
 def stem(name: str) -> str:
     """A file's name without its folders and what follows the last dot."""
     return PurePosixPath(name).stem
+
+
+def by_stem(tree: Tree, folder: str, suffixes: Container[str]) -> dict[str, str]:
+    """The files of a folder with these endings, by their names without: their names in the folder.
+
+    They are in order; files whose names begin with a dot are none of them.
+
+    Raises:
+        SourceError: two of them differ by their ending alone; or see `Tree.entries`.
+    """
+    names: dict[str, str] = {}
+    for name, is_folder in sorted(tree.entries(folder).items()):
+        if is_folder or name.startswith(".") or PurePosixPath(name).suffix.lower() not in suffixes:
+            continue
+        if (key := stem(name)) in names:
+            raise SourceError(f"{tree.place(folder)} has two files called {layout.shown(key)}")
+        names[key] = name
+    return names

@@ -20,10 +20,10 @@ from quire.builders.sources.matlab import FLOATS, read_array
 from quire.builders.sources.source import UNDIVIDED
 
 MAT, NPY = ".mat", ".npy"
-CHANNELS = 3
-LEAST_SIDE, MOST_SIDE = 32, 1_024
+_CHANNELS = 3
+_LEAST_SIDE, _MOST_SIDE = 32, 1_024
 _KEY = "r"  # of the array in a .mat file
-_MOST_VALUES = CHANNELS * MOST_SIDE**2
+_MOST_VALUES = _CHANNELS * _MOST_SIDE**2
 _HEADER = 1 << 12  # bytes that the header of a .npy file may have
 
 
@@ -89,12 +89,14 @@ def _numpys(path: Path) -> NDArray[Any]:
 def _sound(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
     """A perturbation without the axis of length one that a batch of one has."""
     shape = array.shape
-    if array.ndim == CHANNELS + 1 and shape[0] == 1:
+    if array.ndim == _CHANNELS + 1 and shape[0] == 1:
         array = array[0]
-    if array.ndim != CHANNELS or array.shape[2] != CHANNELS:
+    if array.ndim != _CHANNELS or array.shape[2] != _CHANNELS:
         raise SourceError(f"{path} has an array of {shape}, not two sides and three channels")
-    if not all(LEAST_SIDE <= side <= MOST_SIDE for side in array.shape[:2]):
-        raise SourceError(f"{path} has sides of {array.shape[:2]}, not {LEAST_SIDE} to {MOST_SIDE}")
+    if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in array.shape[:2]):
+        raise SourceError(
+            f"{path} has sides of {array.shape[:2]}, not {_LEAST_SIDE} to {_MOST_SIDE}"
+        )
     if not np.isfinite(array).all():
         raise SourceError(f"{path} has values that are not finite")
     return array.astype(np.float32)

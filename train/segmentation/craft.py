@@ -90,7 +90,6 @@ class Crafted:
 
     delta: Tensor  # (3, S, S) float32, in grey levels
     flipped: float  # share of pixels whose class is another one with it
-    steps: int
 
 
 def craft(
@@ -123,14 +122,14 @@ def craft(
         BuildError: the place belongs to another build.
     """
     config = config or Craft()
-    trained(run)  # what cannot be read is told before a place is taken
+    _, trained_as, model = trained(run)  # what cannot be read is told before a place is taken
     scenes = {"data": Location(data), "validation": Location(validation or data)}
     inputs = {
         "weights": sha256(run / MODEL),
         **{name: open_bundle(place).manifest.sha256 for name, place in scenes.items()},
     }
     place = run / _FOLDER / digest({"how": asdict(config), "inputs": inputs})
-    making = _Making(run, scenes, config, device, place, checkpoint_seconds, report)
+    making = _Making(model, trained_as, scenes, config, device, place, checkpoint_seconds, report)
     recipe = _Recipe(how=asdict(config), inputs=inputs, making=making)
     manifest = build(recipe, Nothing(), out)
     shutil.rmtree(place, ignore_errors=True)
@@ -141,7 +140,8 @@ def craft(
 class _Making:
     """All that a perturbation is crafted from."""
 
-    run: Path
+    model: Model
+    trained_as: Segment
     scenes: Mapping[str, Location]
     config: Craft
     device: str | None
@@ -151,9 +151,9 @@ class _Making:
 
     def crafted(self) -> Crafted:
         """Go on until it is over."""
-        _, trained_as, model = trained(self.run)
-        config, size, device = self.config, trained_as.crop, best_device(self.device)
-        model = model.to(device).requires_grad_(False)
+        config, trained_as = self.config, self.trained_as
+        size, device = trained_as.crop, best_device(self.device)
+        model = self.model.to(device).requires_grad_(False)
         predictor = Predictor(model, replace(trained_as, precision="float32"), device)
         rate = _flip_rate(predictor, self.scenes["validation"], config.scenes)
         crafting = Crafting((3, size, size), config.schedule, config.seed).to(device)
@@ -176,7 +176,7 @@ class _Making:
                     self.place.mkdir(parents=True, exist_ok=True)
                     checkpoint.save(self.place, crafting.step, crafting, rest)
         crafting.finish(rate)
-        return Crafted(delta=crafting.best.cpu(), flipped=crafting.rate, steps=crafting.step)
+        return Crafted(delta=crafting.best.cpu(), flipped=crafting.rate)
 
 
 def relus(model: Model, layers: Layers) -> Sequence[nn.Module]:

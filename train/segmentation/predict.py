@@ -8,7 +8,6 @@ pixels, and nothing is to be measured on them.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -52,7 +51,7 @@ class Predictions:
     answer: Answer = "target"
     samples_per_shard: int = _PER_SHARD
     run: str = field(metadata=OUTSIDE)
-    device: str | None = field(default=None, metadata=OUTSIDE)
+    predictor: Predictor = field(metadata=OUTSIDE)
     inputs: Mapping[str, str] = field(default_factory=dict, metadata=OUTSIDE)
 
     def resolve(self, source: Images) -> "Predictions":
@@ -77,7 +76,7 @@ class Predictions:
                 yield Run(Samples([], {}), (found,))
                 continue
             number, key, image = found
-            mask = whole(self._predictor, image, self.answer)
+            mask = whole(self.predictor, image, self.answer)
             columns: dict[str, NDArray[Any]] = {
                 "source_index": np.array([number], np.int64),
                 "height": np.array([mask.shape[0]], np.int64),
@@ -89,12 +88,6 @@ class Predictions:
     def tables(self) -> Mapping[str, WriteTable]:
         """None."""
         return {}
-
-    @cached_property
-    def _predictor(self) -> Predictor:
-        where = best_device(self.device)
-        _, config, model = trained(Path(self.run))
-        return Predictor(model.to(where), config, where)
 
 
 def predict(
@@ -130,7 +123,7 @@ def predict(
         BundleError: the bundle is damaged.
         BuildError: the place belongs to another build.
     """
-    record, config, _ = trained(run)
+    record, config, model = trained(run)
     if answer not in config.answers:
         raise RunError(f"{run} has no answer {answer!r}; it has {', '.join(config.answers)}")
     if (data is None) == (pictures is None):
@@ -143,8 +136,13 @@ def predict(
     else:
         assert pictures is not None
         images = folder_images(pictures, listed, record.classes)
+    where = best_device(device)
     recipe = Predictions(
-        split=images.split, answer=answer, run=str(run), device=device, inputs=images.inputs
+        split=images.split,
+        answer=answer,
+        run=str(run),
+        predictor=Predictor(model.to(where), config, where),
+        inputs=images.inputs,
     )
     return build(recipe, images, out, skip_bad=skip_bad, report=report)
 

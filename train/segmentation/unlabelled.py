@@ -16,8 +16,8 @@ from quire.artifacts.manifest import LeftOut
 from quire.artifacts.members import check_key
 from quire.builders.sources import layout
 from quire.builders.sources.pictures import decode
-from quire.builders.sources.source import UNDIVIDED
-from quire.builders.sources.tree import Tree, UnfitError, named_digests, stem
+from quire.builders.sources.source import UNDIVIDED, Source
+from quire.builders.sources.tree import Tree, UnfitError, by_stem, named_digests, stem
 from quire.builders.sources.tree_kinds import tree_at
 from quire.loaders.stream import stream
 from quire.train.segmentation.measure import in_colour
@@ -25,29 +25,12 @@ from quire.train.segmentation.measure import in_colour
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
-class Images(Protocol):
-    """Images of which nothing else is known; also a source of the engine that builds bundles."""
-
-    @property
-    def kind(self) -> str:
-        """What they are from."""
-
-    @property
-    def split(self) -> str:
-        """Which part of it."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes of the network: those of the masks."""
+class Images(Source, Protocol):
+    """Images of which nothing else is known; classes are those of the network that sees them."""
 
     @property
     def inputs(self) -> Mapping[str, str]:
         """Digests of what they were read from, besides the source."""
-
-    def __len__(self) -> int: ...
-
-    def fingerprint(self) -> str:
-        """sha256 that stands for all of them."""
 
     def read(self, start: int, stop: int) -> Iterator[tuple[int, str, Tensor] | LeftOut]:
         """Number, key and image (3, H, W) uint8 of each, or why it cannot be read."""
@@ -133,15 +116,7 @@ def folder_images(place: str, listed: Path | None, classes: tuple[str, ...]) -> 
             listed and not there.
     """
     tree = tree_at(place_of(Location(place)))
-    names: dict[str, str] = {}
-    for name, is_folder in sorted(tree.entries().items()):
-        suffix = name[name.rfind(".") :].lower()
-        if is_folder or name.startswith(".") or suffix not in _SUFFIXES:
-            continue
-        key = stem(name)
-        if key in names:
-            raise SourceError(f"{tree.place()} has two pictures called {layout.shown(key)}")
-        names[key] = name
+    names = by_stem(tree, "", _SUFFIXES)
     wanted = list(names) if listed is None else _lines(listed)
     if not wanted:
         raise SourceError(f"{listed or tree.place()} has no pictures; found {tree.found()}")
