@@ -43,16 +43,22 @@ def random_crop(
     *,
     size: int,
     scale: tuple[float, float] = (0.5, 2.0),
+    longest: int | None = None,
 ) -> Crop:
     """Scale an image by a factor that is uniform in `scale`, cut anywhere, mirror every other one.
 
     `numbers` are four in [0, 1): of the factor, the row, the column and the mirror. An image that
-    is smaller than the square lies in its middle.
+    is smaller than the square lies in its middle. Before all that, its longer side is brought to
+    `longest` pixels where that is given; pixels are interpolated once.
 
     >>> random_crop(375, 500, (0.5, 0.0, 0.5, 0.9), size=513)
     Crop(height=468, width=625, top=-23, left=56, size=513, mirrored=False)
+    >>> random_crop(375, 500, (0.5, 0.0, 0.5, 0.9), size=161, longest=240)
+    Crop(height=225, width=300, top=0, left=70, size=161, mirrored=False)
     """
     factor = scale[0] + (scale[1] - scale[0]) * numbers[0]
+    if longest is not None:
+        factor *= longest / max(height, width)
     height, width = max(1, int(height * factor)), max(1, int(width * factor))
     return Crop(
         height=height,
@@ -64,14 +70,31 @@ def random_crop(
     )
 
 
-def centre_crop(height: int, width: int, *, size: int) -> Crop:
+def centre_crop(height: int, width: int, *, size: int, longest: int | None = None) -> Crop:
     """The middle of an image as it is, or an image in the middle of the square.
+
+    Its longer side is brought to `longest` pixels before that, where that is given.
 
     >>> centre_crop(375, 514, size=513)
     Crop(height=375, width=514, top=-69, left=0, size=513, mirrored=False)
+    >>> centre_crop(375, 500, size=241, longest=240)
+    Crop(height=180, width=240, top=-31, left=0, size=241, mirrored=False)
     """
+    height, width = _bounded(height, width, longest)
     top, left = (height - size) // 2, (width - size) // 2
     return Crop(height=height, width=width, top=top, left=left, size=size, mirrored=False)
+
+
+def whole_crop(height: int, width: int, *, multiple: int, longest: int | None = None) -> Crop:
+    """All of an image, in the corner of a square of a multiple of some pixels.
+
+    >>> whole_crop(375, 500, multiple=16)
+    Crop(height=375, width=500, top=0, left=0, size=512, mirrored=False)
+    """
+    height, width = _bounded(height, width, longest)
+    longer = max(height, width)
+    size = longer + -longer % multiple
+    return Crop(height=height, width=width, top=0, left=0, size=size, mirrored=False)
 
 
 def cropped(image: Pixels, crop: Crop, *, fill: tuple[int, int, int] = FILL) -> Pixels:
@@ -93,6 +116,14 @@ def cropped_mask(mask: Pixels, crop: Crop) -> Pixels:
         before = before[::-1]
     out[_place(rows, columns, crop)] = mask.take(above, axis=0).take(before, axis=1)
     return out
+
+
+def _bounded(height: int, width: int, longest: int | None) -> tuple[int, int]:
+    """An image's sides, brought to a longer one of `longest` where that is given."""
+    if longest is None:
+        return height, width
+    longer = max(height, width)
+    return max(1, height * longest // longer), max(1, width * longest // longer)
 
 
 def _start(spare: int, number: float) -> int:

@@ -25,30 +25,32 @@ def random_crops(
     draws: Draws,
     size: int,
     scale: tuple[float, float] = (0.5, 2.0),
+    longest: int | None = None,
 ) -> list[Crop]:
     """A crop for each of B images, see `quire.artifacts.crop.random_crop`. B of (3, H, W) -> B.
 
     Raises:
-        ValueError: `size` is no number of pixels, or `scale` no range of positive numbers.
+        ValueError: `size` or `longest` is no number of pixels, or `scale` no range of positive
+            numbers.
     """
-    _check(size)
+    _check(size, longest)
     if not 0 < scale[0] <= scale[1]:
         raise ValueError(f"scale is {scale}; it must be a range of positive numbers")
     numbers = draws.uniforms("scene_crop", 4).tolist()
     return [
-        random_crop(image.shape[1], image.shape[2], own, size=size, scale=scale)
+        random_crop(image.shape[1], image.shape[2], own, size=size, scale=scale, longest=longest)
         for image, own in zip(images, numbers, strict=True)
     ]
 
 
-def centre_crops(images: Iterable[Tensor], *, size: int) -> list[Crop]:
+def centre_crops(images: Iterable[Tensor], *, size: int, longest: int | None = None) -> list[Crop]:
     """The middle of each image, to be evaluated on. B of (3, H, W) -> B.
 
     Raises:
-        ValueError: `size` is no number of pixels.
+        ValueError: `size` or `longest` is no number of pixels.
     """
-    _check(size)
-    return [centre_crop(image.shape[1], image.shape[2], size=size) for image in images]
+    _check(size, longest)
+    return [centre_crop(*image.shape[1:], size=size, longest=longest) for image in images]
 
 
 def crop_images(
@@ -87,6 +89,7 @@ def _each(
     return list(apply(one, arrays, crops))
 
 
-def _check(size: int) -> None:
-    if size < 1:
-        raise ValueError(f"size is {size}; it must be at least 1")
+def _check(size: int, longest: int | None) -> None:
+    for name, pixels in (("size", size), ("longest", longest)):
+        if pixels is not None and pixels < 1:
+            raise ValueError(f"{name} is {pixels}; it must be at least 1")

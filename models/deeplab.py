@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
+from quire.models import efficientnet_lite
 from quire.models.classifier import NormalisedEncoder
+from quire.models.efficientnet_lite import EfficientNetLite0
 
 RATES = (6, 12, 18)  # of the dilated convolutions of a head, at an output stride of 16
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -68,12 +70,18 @@ class SmallTrunk(nn.Sequential):
         super().__init__(_block(3, 32, 2), _block(32, 64, 2), _block(64, 64, 2), _block(64, 64, 1))
 
 
-Trunk: TypeAlias = ResNetTrunk | SmallTrunk
+Trunk: TypeAlias = ResNetTrunk | EfficientNetLite0 | SmallTrunk
 
 TRUNKS: Mapping[str, Callable[[], Trunk]] = {
     "resnet50": lambda: ResNetTrunk([3, 4, 6, 3]),
     "resnet101": lambda: ResNetTrunk([3, 4, 23, 3]),
+    "efficientnet-lite0": EfficientNetLite0,
     "small": SmallTrunk,
+}
+# The mean and the deviation of each channel that a trunk's images are normalised by.
+NORMALISED_BY: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    **dict.fromkeys(TRUNKS, (IMAGENET_MEAN, IMAGENET_STD)),
+    "efficientnet-lite0": (efficientnet_lite.MEAN, efficientnet_lite.STD),
 }
 
 

@@ -97,6 +97,8 @@ class SegMix:
     """Pixels of the square that is cut out of every scene."""
     scale: tuple[float, float] = (0.5, 2.0)
     """Range of the factor by which a scene is scaled before it is cut."""
+    longest: int | None = None
+    """Bring a scene's longer side to so many pixels before that; default: take it as it is."""
     flip: bool = True
     """Mirror every second scene."""
     fill: tuple[int, int, int] = FILL
@@ -116,7 +118,10 @@ class SegMix:
             RecipeError: a field is out of range.
         """
         check_at_least(
-            1, self, "partners_per_cluster", "limit", "crop", "samples_per_shard", error=RecipeError
+            1,
+            self,
+            *("partners_per_cluster", "limit", "crop", "longest", "samples_per_shard"),
+            error=RecipeError,
         )
         if not 0 <= self.delta[0] <= self.delta[1] <= 1:
             raise RecipeError(f"delta is {self.delta}; it must be a range within 0 and 1")
@@ -198,7 +203,13 @@ class SegMix:
         return {SEGMIX: write_blends}
 
     def _drawn(self, source: SegmentationSource, pairs: Pairs) -> Iterator[Blend]:
-        ranges = Ranges(delta=self.delta, scale=self.scale, crop=self.crop, flip=self.flip)
+        ranges = Ranges(
+            delta=self.delta,
+            scale=self.scale,
+            crop=self.crop,
+            flip=self.flip,
+            longest=self.longest,
+        )
         classes = len(source.class_names)
         return blends_of(pairs, seed=self.seed, num_classes=classes, ranges=ranges)
 

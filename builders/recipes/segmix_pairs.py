@@ -66,6 +66,7 @@ class Ranges:
     scale: tuple[float, float]
     crop: int  # pixels of a side
     flip: bool
+    longest: int | None = None  # pixels that a scene's longer side is brought to first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,5 +172,8 @@ def blends_of(pairs: Pairs, *, seed: int, num_classes: int, ranges: Ranges) -> I
 
 
 def _crop(size: list[int], numbers: list[float], ranges: Ranges) -> Crop:
-    crop = random_crop(size[0], size[1], numbers, size=ranges.crop, scale=ranges.scale)
+    height, width = size
+    crop = random_crop(
+        height, width, numbers, size=ranges.crop, scale=ranges.scale, longest=ranges.longest
+    )
     return crop if ranges.flip else replace(crop, mirrored=False)

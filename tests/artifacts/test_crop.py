@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from quire.artifacts.crop import FILL, VOID, Crop, centre_crop, cropped, cropped_mask, random_crop
+from quire.artifacts.crop import (
+    FILL,
+    VOID,
+    Crop,
+    centre_crop,
+    cropped,
+    cropped_mask,
+    random_crop,
+    whole_crop,
+)
 
 Pixels = NDArray[np.uint8]
 
@@ -96,6 +105,28 @@ def test_a_square_lies_in_the_image_or_the_image_in_the_square(
     for start, length in ((crop.top, crop.height), (crop.left, crop.width)):
         spare = length - size
         assert 0 <= start <= spare if spare >= 0 else start == spare // 2
+
+
+@given(sizes, sizes, sizes, sizes, st.tuples(numbers, numbers, numbers, numbers))
+def test_a_longer_side_is_brought_to_a_size_before_all_else(
+    height: int, width: int, size: int, longest: int, drawn: tuple[float, float, float, float]
+) -> None:
+    whole = whole_crop(height, width, multiple=16, longest=longest)
+    middle = centre_crop(height, width, size=size, longest=longest)
+    assert (whole.height, whole.width) == (middle.height, middle.width)
+    assert max(whole.height, whole.width) == longest <= whole.size < longest + 16
+    assert whole.size % 16 == 0 == whole.top == whole.left
+    shorter = min(height, width) * longest / max(height, width)
+    assert max(1, shorter - 1) <= min(whole.height, whole.width) <= max(1, shorter)
+    if longest <= size:  # nothing of the scene is cut off
+        shown = cropped_mask(np.zeros((height, width), np.uint8), middle) != VOID
+        assert shown.sum() == middle.height * middle.width
+    plain = random_crop(height, width, drawn, size=size)
+    found = random_crop(height, width, drawn, size=size, longest=longest)
+    factor = longest / max(height, width)
+    assert abs(found.height - factor * plain.height) <= 1 + factor
+    assert found.mirrored == plain.mirrored
+    assert random_crop(height, width, drawn, size=size, longest=max(height, width)) == plain
 
 
 def test_golden_crops() -> None:

