@@ -166,8 +166,8 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
         *("quire.train.commands.attack", "attack_commands"),
     ),
     "craft": _later(
-        "Craft a universal perturbation against a run of segmentation, as a bundle.",
-        *("quire.train.commands.craft", "craft_command"),
+        "Craft a universal perturbation against a network of segmentation or a classifier.",
+        *("quire.train.commands.craft", "craft_commands"),
     ),
     "panels": _later(
         "Show what networks of segmentation make of scenes, side by side, in one picture.",
@@ -185,6 +185,12 @@ _MADE: dict[str, Callable[[], Any]] = {  # what gives a command whose options ar
         "Carry out a table or a figure of a paper: our numbers beside the paper's.",
         *("quire.train.commands.study", "study_command"),
     ),
+}
+# What says of words on the command line which kind of a command they mean.
+_KINDS = {
+    "build": ("quire.train.commands.build", "build_arguments"),
+    "attack": ("quire.train.commands.attack", "attack_arguments"),
+    "craft": ("quire.train.commands.craft", "craft_arguments"),
 }
 _STDOUT = 1
 _NO_READER = 128 + 13  # the status of a process that SIGPIPE ended
@@ -273,12 +279,7 @@ def _run(arguments: list[str]) -> int:
     made, rest = _MADE[name](), arguments[1:]
     if callable(made):
         return int(tyro.cli(made, prog=f"quire {name}", args=rest))
-    if name == "build":
-        from quire.train.commands.build import build_arguments
-
-        rest = build_arguments(rest)
-    if name == "attack":
-        from quire.train.commands.attack import attack_arguments
-
-        rest = attack_arguments(rest)
+    if name in _KINDS:
+        module, function = _KINDS[name]
+        rest = getattr(importlib.import_module(module), function)(rest)
     return int(tyro.extras.subcommand_cli_from_dict(made, prog=f"quire {name}", args=rest))

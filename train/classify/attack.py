@@ -183,7 +183,7 @@ def attack(
     known = anchors_of(run, anchors, where).images if isinstance(model, CNN2Graph) else None
     judge = Judge(model, "float32", where, known)
     keys: list[str] = []
-    with _full_float32():
+    with full_float32():
         if config.head == "graph":
             chosen = context_of(run, config, context or run.data, size - 1, how.seed)
             keys = chosen.keys(torch.from_numpy(chosen.rows))
@@ -298,7 +298,7 @@ def _rows(whole: Stream, data: str, how: Queries) -> NDArray[np.int64]:
 
 
 @contextmanager
-def _full_float32() -> Iterator[None]:
+def full_float32() -> Iterator[None]:
     """No TF32: a step is taken or not by the last digits of logits."""
     matmul, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, convolutions.allow_tf32

@@ -8,13 +8,13 @@ from typing import Annotated
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from quire.artifacts.address import Location
-from quire.artifacts.errors import RunError
 from quire.train.classify.attack import Queried, Queries
 from quire.train.classify.attack import attack as attack_classifier
 from quire.train.classify.run import Classify
 from quire.train.commands.bundle_option import BundleOption
+from quire.train.commands.of_run import with_kind
 from quire.train.engine.options import Bar
-from quire.train.engine.runs import RUN, read_run
+from quire.train.engine.runs import read_run
 from quire.train.report.grid import Grid, as_text
 from quire.train.report.intervals import csv_text
 from quire.train.sparse.attack import attack, columns
@@ -101,20 +101,8 @@ def attack_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
         RunError: no run is named first, or runs of its method are not attacked.
     """
-    first = arguments[0] if arguments else "-"
-    if first in (_CLASSIFIER, _NETWORKS):
-        return [*arguments]
-    runs = [word for word in arguments if (Path(word) / RUN).exists()]
-    if not runs and first.startswith("-"):
-        return [*arguments]
-    return [_what(Path(runs[0] if runs else first)), *arguments]
-
-
-def _what(run: Path) -> str:
-    known: Mapping[str, str] = {Classify.method: _CLASSIFIER, **dict.fromkeys(KINDS, _NETWORKS)}
-    if (method := read_run(run).method) not in known:
-        raise RunError(f"runs of {method} are not attacked; those of {', '.join(known)} are")
-    return known[method]
+    kinds: Mapping[str, str] = {Classify.method: _CLASSIFIER, **dict.fromkeys(KINDS, _NETWORKS)}
+    return with_kind(arguments, kinds, "runs of {method} are not attacked")
 
 
 def _grid(data: str, found: Sequence[Queried]) -> Grid:

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -23,28 +22,28 @@ from quire.artifacts.digest import sha256
 from quire.artifacts.errors import RunError
 from quire.artifacts.fields import check_at_least
 from quire.artifacts.manifest import Manifest
-from quire.artifacts.perturbation_table import PERTURBATIONS, Perturbation, write_perturbations
-from quire.artifacts.shards import Samples
-from quire.builders.engine.plan import ShardTask
-from quire.builders.engine.recipe import OUTSIDE, Part, Run, WriteTable
 from quire.builders.engine.run import build
-from quire.builders.sources.source import UNDIVIDED, Nothing
+from quire.builders.sources.source import Nothing
 from quire.loaders.augment import to_float
 from quire.loaders.stream import stream
 from quire.train.attacks.gduap import Activity, Crafting, Schedule
+from quire.train.attacks.perturbation_recipe import WEIGHTS, Crafted, CraftedPerturbation
 from quire.train.attacks.universal import perturbed
 from quire.train.engine import checkpoint
 from quire.train.engine.metrics import Clock
 from quire.train.engine.options import Report, best_device, key
 from quire.train.engine.runs import MODEL, digest
 from quire.train.engine.subset import stream_of
+from quire.train.report.printable import printable
 from quire.train.segmentation.measure import Predictor, centred, in_colour
 from quire.train.segmentation.run import Model, Segment, trained
 from quire.train.segmentation.scenes import check_members
+from quire.train.segmentation.unlabelled import lines_of
 
 Prior: TypeAlias = Literal["none", "all", "part"]
 Layers: TypeAlias = Literal["trunk", "all"]
 
+METHOD = "gd-uap"  # what the names of perturbations begin with
 _FOLDER = "crafting"  # of a run: what is on its way
 _REFERENCE = 999  # scenes that the reference draws from, however many are listed
 _AT_ONCE = 10  # scenes that are validated in one pass
@@ -59,8 +58,8 @@ class Craft:
     """
 
     prior: Prior = "none"
-    """What is known of the data: none of it; all scenes, one a step; or part of them: those with
-    less background than the median scene."""
+    """What is known of the data: none of it; all scenes, one a step; or part of them: those that a
+    list names, or else those with less background than the median scene."""
     layers: Layers = "trunk"
     """ReLUs whose outputs are to be large: the trunk's (49 in ResNet-50, 100 in ResNet-101), or
     those of the whole network."""
@@ -84,20 +83,13 @@ class Craft:
             raise RunError("reference_quirk is of scenes, and without a prior none is looked at")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crafted:
-    """What came of it."""
-
-    delta: Tensor  # (3, S, S) float32, in grey levels
-    flipped: float  # share of pixels whose class is another one with it
-
-
 def craft(
     run: Path,
     out: str | Path,
     *,
     data: str,
     validation: str | None = None,
+    listed: Path | None = None,
     config: Craft | None = None,
     device: str | None = None,
     checkpoint_seconds: float = 60.0,
@@ -110,6 +102,9 @@ def craft(
         out: where the bundle goes: a folder, or an address.
         data: scenes, of which the prior knows; a folder, or an address.
         validation: scenes on which the perturbation is validated; default: those of `data`.
+        listed: a text file that names the scenes of the prior `part`, one a line: the key of a
+            scene, or the name of its file, whatever its folder and its ending, and whatever
+            follows. GD-UAP's list is such a one.
         config: how.
         device: a GPU where there is one, unless it is named.
         checkpoint_seconds: time between two checkpoints, which lie in the run's folder.
@@ -117,7 +112,8 @@ def craft(
 
     Raises:
         RunError: the run is not finished; its trunk has no ReLUs; a bundle has no scenes in colour,
-            or none for the prior; or the objective is not finite.
+            or none for the prior, or not one that is listed; or the objective is not finite.
+        SourceError: the list cannot be read.
         BundleError: a bundle is damaged.
         BuildError: the place belongs to another build.
     """
@@ -125,12 +121,27 @@ def craft(
     _, trained_as, model = trained(run)  # what cannot be read is told before a place is taken
     scenes = {"data": Location(data), "validation": Location(validation or data)}
     inputs = {
-        "weights": sha256(run / MODEL),
+        WEIGHTS: sha256(run / MODEL),
         **{name: open_bundle(place).manifest.sha256 for name, place in scenes.items()},
     }
+    names = None
+    if listed is not None:
+        if config.prior != "part":
+            raise RunError(f"a list names the scenes of the prior part, not of {config.prior}")
+        names = [Path(line.split()[0]).stem for line in lines_of(listed)]
+        inputs["listed"] = sha256(listed)
     place = run / _FOLDER / digest({"how": asdict(config), "inputs": inputs})
-    making = _Making(model, trained_as, scenes, config, device, place, checkpoint_seconds, report)
-    recipe = _Recipe(how=asdict(config), inputs=inputs, making=making)
+    making = _Making(
+        *(model, trained_as, scenes, names, config, device, place, checkpoint_seconds, report)
+    )
+    recipe = CraftedPerturbation(
+        method=METHOD,
+        how=asdict(config),
+        xi=config.schedule.xi,
+        prior=config.prior,
+        inputs=inputs,
+        crafted=making.crafted,
+    )
     manifest = build(recipe, Nothing(), out)
     shutil.rmtree(place, ignore_errors=True)
     return manifest
@@ -143,6 +154,7 @@ class _Making:
     model: Model
     trained_as: Segment
     scenes: Mapping[str, Location]
+    names: Sequence[str] | None  # of the scenes of the prior `part`
     config: Craft
     device: str | None
     place: Path  # of checkpoints
@@ -152,12 +164,12 @@ class _Making:
     def crafted(self) -> Crafted:
         """Go on until it is over."""
         config, trained_as = self.config, self.trained_as
-        size, device = trained_as.crop, best_device(self.device)
+        size, device = trained_as.test_crop, best_device(self.device)
         model = self.model.to(device).requires_grad_(False)
         predictor = Predictor(model, replace(trained_as, precision="float32"), device)
         rate = _flip_rate(predictor, self.scenes["validation"], config.scenes)
         crafting = Crafting((3, size, size), config.schedule, config.seed).to(device)
-        batches = None if config.prior == "none" else _Endless(config, self.scenes["data"])
+        batches = None if config.prior == "none" else self._endless()
         if (found := checkpoint.restore(self.place, crafting)) is not None:
             rest = found[1]
             if batches is not None:
@@ -178,6 +190,12 @@ class _Making:
         crafting.finish(rate)
         return Crafted(delta=crafting.best.cpu(), flipped=crafting.rate)
 
+    def _endless(self) -> "_Endless":
+        """The scenes of the prior."""
+        data = self.scenes["data"]
+        rows = _rows_of_prior(self.config, data, self.names)
+        return _Endless(data, rows, key(self.config.seed, "scenes"))
+
 
 def relus(model: Model, layers: Layers) -> Sequence[nn.Module]:
     """The ReLUs whose outputs are to be large.
@@ -186,7 +204,7 @@ def relus(model: Model, layers: Layers) -> Sequence[nn.Module]:
         RunError: there are none.
     """
     within = model.encoder if layers == "trunk" else model
-    found = [module for module in within.modules() if isinstance(module, nn.ReLU)]
+    found = [module for module in within.modules() if isinstance(module, nn.ReLU | nn.ReLU6)]
     if not found:
         raise RunError(f"the network has no ReLUs in its {layers}, and GD-UAP looks at these")
     return found
@@ -199,7 +217,7 @@ def _forward(
     if batches is None:
         images = model.mean[None].expand(1, *delta.shape)
     else:
-        scene, _ = centred(batches.next(), delta.shape[1], trained_as.fill)
+        scene, _ = centred(batches.next(), delta.shape[1], trained_as)
         images = to_float(scene.to(delta.device))
     model((images + delta / 255).contiguous(memory_format=torch.channels_last))
 
@@ -207,9 +225,7 @@ def _forward(
 class _Endless:
     """The scenes that a prior knows, one by one, epoch after epoch in another order."""
 
-    def __init__(self, config: Craft, data: Location) -> None:
-        rows = _rows_of_prior(config, data)
-        seed = key(config.seed, "scenes")
+    def __init__(self, data: Location, rows: Sequence[int], seed: int) -> None:
         self._stream = stream(data, rows=rows, batch_size=1, columns=(), shuffle=True, seed=seed)
         self._data = data
         self._left: Iterator[dict[str, Tensor]] = iter(())
@@ -230,18 +246,23 @@ class _Endless:
         self._left = iter(())
 
 
-def _rows_of_prior(config: Craft, data: Location) -> list[int]:
+def _rows_of_prior(config: Craft, data: Location, names: Sequence[str] | None) -> list[int]:
     """The rows of the scenes that a prior knows.
 
     Raises:
-        RunError: they are no scenes, or none is left.
+        RunError: they are no scenes, none is left, or one that is named is not there.
     """
     whole = stream(data, batch_size=1, columns=())
     check_members(whole, data, ("mask.png",), ())
     rows = np.arange(len(whole.rows))
+    if names is not None:
+        numbers = {key.decode(): row for row, key in enumerate(whole.index.rows.keys.tolist())}
+        if lacking := next((name for name in names if name not in numbers), None):
+            raise RunError(f"{data} has no scene {printable(lacking)}, which is listed")
+        rows = np.array([numbers[name] for name in names])
     if config.reference_quirk:
         rows = rows[:_REFERENCE]
-    if config.prior == "part":
+    if config.prior == "part" and names is None:
         shares = np.array([(batch["mask"][0] == 0).double().mean() for batch in whole])[rows]
         rows = rows[shares < np.median(shares)]
     if not len(rows):
@@ -253,12 +274,11 @@ def _flip_rate(predictor: Predictor, data: Location, most: int) -> Callable[[Ten
     """What says of a perturbation how many pixels get another class by it, on some scenes."""
     scenes = stream_of(data, most, batch_size=_AT_ONCE, columns=())
     check_members(scenes, data, ("mask.png",), ())
-    fill = predictor.config.fill
 
     def rate(delta: Tensor) -> float:
         flipped, pixels = 0, 0
         for batch in in_colour(scenes, data):
-            images, _ = centred(batch, delta.shape[1], fill)
+            images, _ = centred(batch, delta.shape[1], predictor.config)
             clean = predictor.answers(images)["target"]
             other = predictor.answers_to(perturbed(images.to(delta.device), delta))["target"]
             flipped += int((clean != other).sum())
@@ -266,53 +286,3 @@ def _flip_rate(predictor: Predictor, data: Location, most: int) -> Callable[[Ten
         return flipped / pixels
 
     return rate
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Recipe:
-    """A crafted perturbation; a recipe of the engine that builds bundles."""
-
-    kind: ClassVar[str] = "perturbations"
-    reads: ClassVar[tuple[str, ...]] = ()
-    libraries: ClassVar[tuple[str, ...]] = ("torch",)
-
-    split: str = UNDIVIDED
-    method: str = "gd-uap"
-    how: Mapping[str, Any]
-    inputs: Mapping[str, str] = field(metadata=OUTSIDE)
-    making: _Making = field(metadata=OUTSIDE)
-
-    def resolve(self, source: Nothing) -> "_Recipe":
-        """The same recipe."""
-        return self
-
-    def fingerprints(self) -> Mapping[str, str]:
-        """The digests of the run's weights, and of the bundles of scenes."""
-        return self.inputs
-
-    def plan(self, source: Nothing) -> tuple[ShardTask, ...]:
-        """One task without samples."""
-        return (ShardTask("perturbation-000000.tar", "perturbations", 0, 1, bytes=0),)
-
-    def samples(self, source: Nothing, task: ShardTask) -> Iterator[Run]:
-        """The perturbation."""
-        crafted = self.making.crafted()
-        part = {"delta": crafted.delta.numpy(), "flipped": np.array([crafted.flipped])}
-        yield Run(Samples([], {}), (), part)
-
-    def tables(self) -> Mapping[str, WriteTable]:
-        """`perturbations.h5`."""
-        return {PERTURBATIONS: self._write}
-
-    def _write(self, file: h5py.File, parts: Iterator[Part]) -> None:
-        (part,) = parts
-        one = Perturbation(
-            name=f"{self.method}-{self.how['prior']}",
-            delta=part["delta"],
-            xi=float(self.how["schedule"]["xi"]),
-            origin="crafted",
-            of=self.inputs["weights"],
-            prior=self.how["prior"],
-            flipped=float(part["flipped"][0]),
-        )
-        write_perturbations(file, [one])

@@ -117,7 +117,7 @@ def folder_images(place: str, listed: Path | None, classes: tuple[str, ...]) -> 
     """
     tree = tree_at(place_of(Location(place)))
     names = by_stem(tree, "", _SUFFIXES)
-    wanted = list(names) if listed is None else _lines(listed)
+    wanted = list(names) if listed is None else lines_of(listed)
     if not wanted:
         raise SourceError(f"{listed or tree.place()} has no pictures; found {tree.found()}")
     for key in wanted:
@@ -130,8 +130,12 @@ def folder_images(place: str, listed: Path | None, classes: tuple[str, ...]) -> 
     return FolderImages(tree, tuple(names[key] for key in wanted), classes)
 
 
-def _lines(file: Path) -> list[str]:
-    """The names in a list, each once."""
+def lines_of(file: Path) -> list[str]:
+    """The names in a list, each once.
+
+    Raises:
+        SourceError: it cannot be read, or has a name twice.
+    """
     with layout.reading(file):
         text = file.read_text("utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
