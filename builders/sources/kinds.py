@@ -242,7 +242,8 @@ SOURCES: Mapping[str, SourceKind] = {
     "shapes": SourceKind(
         "drawn scenes in VOC's form: 20 classes, instances, occlusion; nothing to download",
         "shapes: 500 scenes of 128x128 a split; shapes:N for N; shapes:N?size=64 or ?size=64x48,"
-        " and ?seed=1 or ?size=64&seed=1 for others",
+        " and ?seed=1 or ?size=64&seed=1 for others; ?classes=salient tells shapes from the"
+        " background alone",
         ("train", "val"),
         open_shapes,
         holds=SCENES,

@@ -5,7 +5,7 @@ another, a VOID border around each, flags of what is occluded or cut off by the 
 classes meet is not left to chance: four classes or so belong to one of five settings, and a scene
 has one setting. Classes of one setting often meet, those of neighbouring settings seldom, others
 never; `blue_disc`, which has the number of VOC's person, belongs to none and comes into all of
-them.
+them. Told apart from the background alone, shapes are salient objects.
 """
 
 import re
@@ -18,6 +18,7 @@ from quire.artifacts.errors import SourceError
 from quire.artifacts.masks import VOID
 from quire.builders.draws import sample_rng
 from quire.builders.sources import layout
+from quire.builders.sources.saliency import CLASS_NAMES as SALIENCY
 from quire.builders.sources.scene import Annotation, Mask, Scene, SceneObject
 from quire.builders.sources.shape_drawing import (
     Placed,
@@ -35,6 +36,7 @@ CLASS_NAMES = ("background", *(f"{colour}_{shape}" for colour in COLOURS for sha
 COMPANION = CLASS_NAMES.index("blue_disc")
 
 _SPLITS = ("train", "val")
+_SALIENT = "salient"
 _DRAWING = "1"  # to be counted up whenever a scene comes out otherwise
 _LENGTH = 500
 _MAX_LENGTH = 1_000_000
@@ -47,12 +49,16 @@ _CLEARANCE = 0.6  # of the two radii: how far centres are apart at least
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """Drawn scenes. One depends on seed, split, size and its own number alone."""
+    """Drawn scenes. One depends on seed, split, size and its own number alone.
+
+    Of `salient` ones the masks, without VOID borders, say where any object is and nothing else.
+    """
 
     split: str
     length: int = _LENGTH
     size: tuple[int, int] = (_SIDE, _SIDE)  # (W, H)
     seed: int = 0
+    salient: bool = False
     step: str = SCENES
 
     @property
@@ -62,8 +68,8 @@ class Shapes:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The background, then colour and shape of each class."""
-        return CLASS_NAMES
+        """The background, then colour and shape of each class; or what is salient."""
+        return SALIENCY if self.salient else CLASS_NAMES
 
     @property
     def ids(self) -> list[str]:
@@ -77,13 +83,13 @@ class Shapes:
 
     @property
     def has_instances(self) -> bool:
-        """True, where more than the class masks is read."""
-        return self.step != MASKS
+        """True, where more than the class masks is read, and classes are told apart."""
+        return self.step != MASKS and not self.salient
 
     @property
     def has_objects(self) -> bool:
-        """True, where more than the class masks is read."""
-        return self.step != MASKS
+        """True, where more than the class masks is read, and classes are told apart."""
+        return self.step != MASKS and not self.salient
 
     def __len__(self) -> int:
         return self.length
@@ -98,7 +104,7 @@ class Shapes:
 
     def annotation(self, index: int) -> Annotation:
         """Mask, instances and objects of a scene; the objects from the farthest to the nearest."""
-        return _annotated(self._placed(index), self.size)[0]
+        return self._told(_annotated(self._placed(index), self.size)[0])
 
     def scene(self, index: int) -> Scene:
         """A whole scene."""
@@ -109,14 +115,22 @@ class Shapes:
         for one, raster in zip(placed, rasters, strict=True):
             drawn_over(image, raster, COLOURS[(one.class_id - 1) // len(SHAPES)], rng=rng)
         noise = rng.integers(-8, 9, (2, *image.shape), np.int8).sum(axis=0, dtype=np.int8)
-        return Scene((image + noise).clip(0, 255).astype(np.uint8), None, truth)
+        return Scene((image + noise).clip(0, 255).astype(np.uint8), None, self._told(truth))
 
     def fingerprint(self) -> str:
         """sha256 over what the scenes are drawn from."""
         about = {"drawing": _DRAWING, "length": self.length, "seed": self.seed, "size": self.size}
+        if self.salient:
+            about["classes"] = _SALIENT
         return layout.combined(
             (f"?{name}", sha256(str(value).encode()).hexdigest()) for name, value in about.items()
         )
+
+    def _told(self, truth: Annotation) -> Annotation:
+        """What masks say: of salient objects no more than where one is, border and all."""
+        if not self.salient:
+            return truth
+        return Annotation((truth.mask > 0).astype(np.uint8))
 
     def _placed(self, index: int) -> list[Placed]:
         layout.check_range(index, index + 1, len(self))
@@ -127,7 +141,7 @@ class Shapes:
 
 
 def open_shapes(where: str, split: str) -> Shapes:
-    """Open drawn scenes: `N?size=S&seed=K`, each part of which may be left out.
+    """Open drawn scenes: `N?size=S&seed=K&classes=salient`; each part may be left out.
 
     Raises:
         SourceError: an unknown split, or numbers that are none or out of range.
@@ -136,8 +150,12 @@ def open_shapes(where: str, split: str) -> Shapes:
     numbers, _, rest = where.partition("?")
     options = dict(option.partition("=")[::2] for option in rest.split("&") if option)
     size, seed = options.pop("size", str(_SIDE)), options.pop("seed", "0")
+    classes = options.pop("classes", None)
     if options:
-        raise SourceError(f"shapes: there is no option {min(options)!r}; there are size and seed")
+        known = "size, seed and classes"
+        raise SourceError(f"shapes: there is no option {min(options)!r}; there are {known}")
+    if classes not in (None, _SALIENT):
+        raise SourceError(f"shapes: classes may be {_SALIENT}, not {classes!r}")
     if numbers and not _fits(numbers, 1, _MAX_LENGTH):
         raise SourceError(f"shapes: {numbers!r} is no number of scenes, 1 to {_MAX_LENGTH:,}")
     sides = size.split("x")
@@ -146,7 +164,13 @@ def open_shapes(where: str, split: str) -> Shapes:
         raise SourceError(f"shapes: the size {size!r} is not {wanted}")
     if not _fits(seed, 0, 2**63):
         raise SourceError(f"shapes: the seed {seed!r} is not a whole number from 0")
-    return Shapes(split, int(numbers or _LENGTH), (int(sides[0]), int(sides[-1])), int(seed))
+    return Shapes(
+        split,
+        int(numbers or _LENGTH),
+        (int(sides[0]), int(sides[-1])),
+        int(seed),
+        salient=classes is not None,
+    )
 
 
 def _fits(text: str, low: int, high: int) -> bool:

@@ -148,7 +148,7 @@ def test_what_follows_the_colon(where: str, expected: Shapes) -> None:
         ("x", "'x' is no number of scenes, 1 to 1,000,000"),
         ("0", "'0' is no number"),
         ("1000001", "'1000001' is no number"),
-        ("7?side=3", "there is no option 'side'; there are size and seed"),
+        ("7?side=3", "there is no option 'side'; there are size, seed and classes"),
         ("?size=", "the size '' is not a side of 32 to 1,024, or two: 64x48"),
         ("?size=31", "the size '31' is not"),
         ("?size=64x64x3", "the size '64x64x3' is not"),
