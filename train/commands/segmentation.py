@@ -49,10 +49,13 @@ def segment_command(bar: Bar) -> Callable[..., int]:
         config: Annotated[Segment, OmitArgPrefixes],
         cooccurrence: BundleOption | None = None,
         clean: BundleOption | None = None,
+        pseudo: BundleOption | None = None,
         mix: tuple[float, ...] = (),
     ) -> int:
         mixed = mixture(data, mix)
-        bundles = Bundles(data=data[0], cooccurrence=cooccurrence, clean=clean, mixed=mixed)
+        bundles = Bundles(
+            data=data[0], cooccurrence=cooccurrence, clean=clean, pseudo=pseudo, mixed=mixed
+        )
         with bar("steps") as report:
             new = train_segmentation(config, bundles, out, running=running, report=report)
         if int(os.environ.get("RANK", "0")) == 0:
@@ -68,6 +71,9 @@ def segment_command(bar: Bar) -> Callable[..., int]:
         out: The run's folder. One in which the same run was stopped is taken up again.
         cooccurrence: The bundle of how often classes meet, for binding-cm.
         clean: The bundle of scenes for the second stage of binding-cc.
+        pseudo: The bundle of masks that another network predicted (`quire predict`): partners are
+            chosen by these, as the scenes' own classes do not tell; for binding-cm. The
+            co-occurrence is of their classes then.
         mix: The share of each of several bundles in every batch; an epoch is that of the first.
     """
     return segment

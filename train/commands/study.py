@@ -45,7 +45,7 @@ def study_command(bar: Bar) -> Callable[..., int]:
             data: Bundles of what a study would build, which it uses as they are: folders or
                 addresses, or NAME=PLACE where it calls their dataset NAME.
             weights: Files of weights that encoders and trunks begin with: ENCODER=PATH, the trunks
-                as imagenet-resnet50 and imagenet-resnet101.
+                as imagenet-resnet50, imagenet-resnet101 and efficientnet-lite0.
             out: Where bundles, runs and results go.
             seeds: Runs of each model; default: as many as the study says.
         """
@@ -108,7 +108,8 @@ def files(weights: tuple[str, ...]) -> dict[str, str]:
         RunError: one is not ENCODER=PATH, or there is no such encoder.
     """
     trunks = (f"imagenet-{trunk}" for trunk in TRUNKS if trunk.startswith("resnet"))
-    known = [*(name for name in ENCODERS if name.startswith("imagenet-")), *trunks]
+    encoders = (name for name in ENCODERS if name.startswith("imagenet-"))
+    known = [*encoders, *trunks, "efficientnet-lite0"]
     found = {}
     for one in weights:
         encoder, equals, path = one.partition("=")

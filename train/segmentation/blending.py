@@ -47,6 +47,7 @@ def blend_by_cooccurrence(
     alpha: float = 1.0,
     gamma: int | None = 3,
     max_total: int | None = None,
+    present: Tensor | None = None,
 ) -> Blended:
     """Blend each image with the one whose classes occur most often together with its own.
 
@@ -65,11 +66,13 @@ def blend_by_cooccurrence(
         gamma: delta is 0.9 where both images' classes, each counted by itself, are more than
             this; None: nowhere.
         max_total: never blend images that have more classes than this, counted likewise.
+        present: (B, C) bool, which classes each image has; default: those of its mask.
 
     Raises:
         ValueError: alpha is not positive.
     """
-    present = classes_present(masks, len(cooccurrence))
+    if present is None:
+        present = classes_present(masks, len(cooccurrence))
     partner, total = partners(present, cooccurrence, max_total=max_total)
     drawn = dominant_parts(draws, alpha=alpha)
     if gamma is not None:
@@ -78,13 +81,16 @@ def blend_by_cooccurrence(
     return _blended(images, masks, torch.where(partner == own, PARTS, drawn), partner)
 
 
-def classes_present(masks: Tensor, classes: int) -> Tensor:
+def classes_present(masks: Tensor, classes: int, *, least: float = 0.0) -> Tensor:
     """Which classes each mask has; background and void are none.
 
-    (B, H, W) ids -> (B, C) bool, the first column false.
+    (B, H, W) ids -> (B, C) bool, the first column false. A class of less than the share `least` of
+    a mask's pixels does not count: a network sees traces of some class in every image.
     """
-    present = torch.zeros(len(masks), 256, dtype=torch.bool, device=masks.device)
-    present = present.scatter_(1, masks.flatten(1).long(), True)[:, :classes]
+    ids = masks.flatten(1).long()
+    pixels = torch.zeros(len(masks), 256, dtype=torch.int32, device=masks.device)
+    pixels.scatter_add_(1, ids, torch.ones_like(ids, dtype=torch.int32))
+    present = pixels[:, :classes] >= max(1.0, least * ids.shape[1])
     present[:, 0] = False
     return present
 

@@ -1,13 +1,14 @@
 """How well a run segments: counts of pixels for every scene, and from them any part of the data.
 
-The middle of each scene is looked at, a square of the size of the crops; what is beside a smaller
-scene is the fill colour, and counts for nothing. Scores are brought to that size, bilinear, and the
+The middle of each scene is looked at, a square of the size of the crops, or all of a scene whose
+longer side is brought to a size; what is beside a smaller one is the fill colour, and counts for
+nothing. Scores are brought to that size, bilinear, and the
 highest one is the prediction. Counts are kept beside the run, one matrix a scene, so another subset
 takes no new pass over the data.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from quire.artifacts.address import Location
 from quire.artifacts.bundle import open_bundle
+from quire.artifacts.crop import whole_crop
 from quire.artifacts.digest import whole_file
 from quire.artifacts.errors import RunError
 from quire.artifacts.fields import check_at_least
@@ -54,7 +56,10 @@ class Measure:
     """Measure a trained network of segmentation on scenes."""
 
     crop: int | None = None
-    """Pixels of the square in the middle of a scene; default: as in training."""
+    """Pixels of the square in the middle of a scene; default: as in training, and no less than the
+    longer side that scenes are brought to."""
+    longest: int | None = None
+    """Bring a scene's longer side to so many pixels first; default: as in training."""
     images: int | None = None
     """Measure on so many scenes, chosen at random once and for all; default: all."""
     batch_size: int = 16
@@ -70,7 +75,7 @@ class Measure:
         Raises:
             RunError: a field is out of range.
         """
-        check_at_least(1, self, "crop", "images", "batch_size", error=RunError)
+        check_at_least(1, self, "crop", "longest", "images", "batch_size", error=RunError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +159,16 @@ def count(
     how = how or Measure()
     run, config, model = trained(folder, separation=how.separation)
     scenes = _scenes(run, data, how)
-    size = how.crop or config.crop
+    config = replace(config, longest=how.longest or config.longest)
+    size = how.crop or config.test_crop
     asked = {**to_record(how), "crop": size}
-    del asked["batch_size"], asked["perturbation"]  # without one, a question is as it always was
+    del (
+        asked["batch_size"],
+        asked["perturbation"],
+        asked["longest"],
+    )  # asked only where there is one
+    if config.longest is not None:
+        asked["longest"] = config.longest
     delta = None
     if how.perturbation is not None:
         bundle, name = open_bundle(Location(how.perturbation[0])), how.perturbation[1]
@@ -203,14 +215,17 @@ class Predictor:
     def of_whole(self, image: Tensor, answer: str) -> Tensor:
         """The scores of an image of any size. (3, H, W) uint8 -> (C, H, W) float32.
 
-        It is padded to a multiple of what the trunk reduces by, with the fill colour of training.
+        It is brought to the size of training, where that has one, and padded to a multiple of what
+        the trunk reduces by, with the fill colour of training.
         """
-        height, width = image.shape[1:]
-        padded = torch.tensor(self.config.fill, dtype=torch.uint8)[:, None, None].repeat(
-            1, height + -height % _REDUCED, width + -width % _REDUCED
-        )
-        padded[:, :height, :width] = image
-        return self.scores(to_float(padded[None].to(self.device)))[answer][0, :, :height, :width]
+        whole = whole_crop(*image.shape[1:], multiple=_REDUCED, longest=self.config.longest)
+        square = crop_images([image], [whole], fill=self.config.fill)
+        height, width = whole.height, whole.width
+        padded = square[..., : height + -height % _REDUCED, : width + -width % _REDUCED]
+        scores = self.scores(to_float(padded.to(self.device)))[answer][..., :height, :width]
+        if (height, width) == tuple(image.shape[1:]):
+            return scores[0]
+        return upsampled(scores, (image.shape[1], image.shape[2]))[0]
 
     def _scores(self, images: Tensor) -> dict[str, Tensor]:
         if isinstance(self.model, DeepLab):
@@ -221,14 +236,12 @@ class Predictor:
         return {name: one for name, one in scores.items() if one is not None}
 
 
-def centred(
-    batch: Mapping[str, object], size: int, fill: tuple[int, int, int]
-) -> tuple[Tensor, Tensor]:
+def centred(batch: Mapping[str, object], size: int, config: Segment) -> tuple[Tensor, Tensor]:
     """The middle of a batch's scenes. -> (B, 3, size, size) uint8, (B, size, size) uint8."""
     images, masks = batch["image"], batch["mask"]
     assert isinstance(images, Tensor | list) and isinstance(masks, Tensor | list)
-    crops = centre_crops(images, size=size)
-    return crop_images(images, crops, fill=fill), crop_masks(masks, crops)
+    crops = centre_crops(images, size=size, longest=config.longest)
+    return crop_images(images, crops, fill=config.fill), crop_masks(masks, crops)
 
 
 def _counted(
@@ -245,7 +258,7 @@ def _counted(
     found: dict[str, list[Tensor]] = {}
     flipped: dict[str, list[Tensor]] = {}
     for batch in in_colour(scenes, data):
-        images, masks = centred(batch, size, predictor.config.fill)
+        images, masks = centred(batch, size, predictor.config)
         check_ids(masks, classes, scenes, batch["row"])
         rows.append(batch["row"])
         there = masks.to(predictor.device)

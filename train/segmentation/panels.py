@@ -114,7 +114,7 @@ def scene_panels(
     lines = []
     for key, batch in zip(keys, in_colour(scenes, data), strict=True):
         check_ids(batch["mask"], len(networks[0].classes), scenes, batch["row"])
-        views = [centred(batch, one.config.crop, one.config.fill) for one in networks]
+        views = [centred(batch, one.config.test_crop, one.config) for one in networks]
         answers = [one.shown(images) for one, (images, _) in zip(networks, views, strict=True)]
         images, masks = views[0]
         truth = _painted(masks[0].numpy())
@@ -146,7 +146,7 @@ def picture_panels(
     paths = _pictures(folder)
     _check_lines(len(paths), folder, "pictures")
     networks = _networks(runs, answer, device)
-    side = networks[0].config.crop
+    side = networks[0].config.test_crop
     lines = []
     for path in paths:
         pixels = _upright(path, side)
@@ -175,10 +175,10 @@ def _networks(runs: Mapping[str, Path], answer: Answer, device: str | None) -> l
         predictor = Predictor(model.to(where), config, where)
         network = _Network(name, predictor, run.classes, own, answer != "target")
         first = found[0] if found else network
-        if config.crop != first.config.crop:
+        if config.test_crop != first.config.test_crop:
             raise RunError(
-                f"{first.name} was trained on crops of {first.config.crop} pixels, {name} on"
-                f" {config.crop}: they are not shown side by side"
+                f"{first.name} is measured in {first.config.test_crop} pixels, {name} in"
+                f" {config.test_crop}: they are not shown side by side"
             )
         if run.classes != first.classes:
             raise RunError(f"{name} was trained on other classes than {first.name}")

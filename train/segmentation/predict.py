@@ -31,10 +31,10 @@ from quire.builders.sources.voc import CLASS_NAMES
 from quire.train.engine.options import Report, best_device
 from quire.train.engine.runs import MODEL
 from quire.train.segmentation.measure import Predictor
+from quire.train.segmentation.pseudo import KIND, MEMBER
 from quire.train.segmentation.run import Answer, trained
 from quire.train.segmentation.unlabelled import BundleImages, Images, folder_images
 
-KIND, MEMBER = "predictions", "pseudo.png"
 VOC_RESULTS = "results/VOC2012/Segmentation/comp6_test_cls"  # of VOC's test server
 _PER_SHARD = 500
 

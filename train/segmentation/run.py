@@ -1,7 +1,7 @@
 """What a run of `quire train segment` is: its configuration, and the model that belongs to it."""
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -10,12 +10,12 @@ import torch
 from quire.artifacts.errors import RunError
 from quire.artifacts.fields import check_at_least
 from quire.loaders.stream import Stream
-from quire.models.deeplab import IMAGENET_MEAN, IMAGENET_STD, DeepLab, deeplab
+from quire.models.deeplab import NORMALISED_BY, DeepLab, deeplab
 from quire.models.feature_binding import FeatureBinding, feature_binding
 from quire.train.engine.checkpoint import load_weights
 from quire.train.engine.dataset_checks import class_names
 from quire.train.engine.options import Precision
-from quire.train.engine.pretrained import digest_of
+from quire.train.engine.pretrained import INSTALLED, digest_of
 from quire.train.engine.runs import (
     MODEL,
     Run,
@@ -26,24 +26,26 @@ from quire.train.engine.runs import (
     to_record,
 )
 
-Trunk: TypeAlias = Literal["resnet50", "resnet101", "small"]
+Trunk: TypeAlias = Literal["resnet50", "resnet101", "efficientnet-lite0", "small"]
 Variant: TypeAlias = Literal["baseline", "mixup", "mixup-cm", "cutmix", "binding-cc", "binding-cm"]
 Answer: TypeAlias = Literal["target", "bound", "phantom"]  # see quire.train.segmentation.measure
 Model: TypeAlias = DeepLab | FeatureBinding
 
 WEIGHTS = "weights"  # what a run's record calls the file that its trunk began with
-COOCCURRENCE, CLEAN = "cooccurrence", "clean"  # and further bundles
+COOCCURRENCE, CLEAN, PSEUDO = "cooccurrence", "clean", "pseudo"  # and further bundles
 SEPARATION = "separation.safetensors"  # weights before denoising, of a run that has two stages
 BINDING: Set[Variant] = {"binding-cc", "binding-cm"}
+# Fields that are on record where they are not the default: older runs do not have them.
+_LATER = ("frozen", "longest", "least")
 # Fields that not every variant has: what is never used is not on record.
 _OF_VARIANT: Mapping[Variant, Set[str]] = {
     "baseline": {"scale", "flip"},
     "mixup": {"scale", "flip", "alpha"},
-    "mixup-cm": {"scale", "flip", "alpha", "gamma", "max_total"},
+    "mixup-cm": {"scale", "flip", "alpha", "gamma", "max_total", "least"},
     "cutmix": {"scale", "flip", "alpha"},
     "binding-cc": {"scale", "flip", "binding_head", "denoising_epochs", "denoising_lr"},
     "binding-cm": {
-        *("scale", "flip", "alpha", "gamma", "max_total"),
+        *("scale", "flip", "alpha", "gamma", "max_total", "least"),
         *("binding_head", "denoising_epochs", "denoising_lr"),
     },
 }
@@ -66,9 +68,16 @@ class Segment:
     whose scenes are separated; blends by co-occurrence, made in the batch (binding-cm), separated
     likewise."""
     trunk: Trunk = "resnet50"
-    """What makes features: ImageNet's networks, dilated, or four convolutions for small scenes."""
+    """What makes features: ImageNet's networks, dilated, or four convolutions for small scenes.
+    EfficientNet-Lite0 is one for a CPU."""
     weights: str | None = None
-    """File of weights that an ImageNet trunk begins with: torchvision's, .pth or .safetensors."""
+    """File of weights that an ImageNet trunk begins with, .pth or .safetensors: torchvision's, or
+    EfficientNet-Lite0's; of the latter `installed` are those of the extra `weights`."""
+    frozen: bool = False
+    """Leave the trunk as it begins, what it normalises by included, and learn the heads alone."""
+    longest: int | None = None
+    """Bring a scene's longer side to so many pixels before all else, in training and when the run
+    is measured; default: take it as it is."""
     crop: int = 513
     """Pixels of the square that is cut out of every scene."""
     scale: tuple[float, float] = (0.5, 2.0)
@@ -93,6 +102,9 @@ class Segment:
     """Blends of more classes than this are nine tenths their first scene; a choice of ours."""
     max_total: int | None = None
     """Never blend scenes of more classes than this, counted together; default: blend them."""
+    least: float = 0.01
+    """With pseudo labels: a class that was predicted in less than this share of a crop's pixels is
+    not in it. The paper does not say."""
     binding_head: bool = True
     """Bind the two sources that feature binding has told apart; without, it only tells them."""
     denoising_epochs: int = 50
@@ -103,9 +115,10 @@ class Segment:
     """Train on so many scenes, chosen at random once and for all; default: all."""
     precision: Precision = "auto"
     """bfloat16 autocast or not; auto: on a GPU, but not on a CPU."""
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    """What images are normalised by, for each channel, in [0, 1]; beside a scene is this colour."""
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[float, ...] = ()
+    """What images are normalised by, for each channel, in [0, 1]; beside a scene is this colour.
+    Default: what the trunk's published weights were learned with, ImageNet's or .5."""
+    std: tuple[float, ...] = ()
     """Standard deviations that go with mean."""
     seed: int = 0
     """Seed of the weights, the order, the crops, the blends and the dropped features."""
@@ -116,17 +129,22 @@ class Segment:
         Raises:
             RunError: a field is out of range.
         """
-        check_at_least(1, self, "crop", "epochs", "images", "max_total", error=RunError)
+        check_at_least(1, self, "crop", "epochs", "images", "max_total", "longest", error=RunError)
         check_at_least(0, self, "denoising_epochs", "gamma", error=RunError)
         if self.batch_size < 2:
             raise RunError(f"batch_size is {self.batch_size}; batches are normalised: 2 at least")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise RunError(f"scale is {self.scale}; it must be two factors, the smaller first")
+        if not 0 <= self.least <= 1:
+            raise RunError(f"least is {self.least}; it must be a share of 0 to 1")
         if not self.alpha > 0:
             raise RunError(f"alpha is {self.alpha}; it must be positive")
         if self.weights and self.trunk == "small":
             raise RunError("there are weights for ImageNet's trunks alone, not small")
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(std > 0 for std in self.std):
+        if self.weights == INSTALLED and self.trunk != "efficientnet-lite0":
+            raise RunError("weights are installed of efficientnet-lite0 alone")
+        mean, std = self.normalised_by
+        if len(mean) != 3 or len(std) != 3 or not all(one > 0 for one in std):
             raise RunError("mean and std must have three numbers, std above 0")
 
     @property
@@ -152,9 +170,20 @@ class Segment:
         return self.binds and self.denoising_epochs > 0
 
     @property
+    def normalised_by(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The mean and the standard deviation of each channel, those of the trunk by default."""
+        mean, std = NORMALISED_BY[self.trunk]
+        return self.mean or mean, self.std or std
+
+    @property
+    def test_crop(self) -> int:
+        """Pixels of the square that a scene is measured in, all of it where its size is given."""
+        return max(self.crop, self.longest or 0)
+
+    @property
     def fill(self) -> tuple[int, int, int]:
         """The colour beside a scene: the one that is normalised to nearly 0."""
-        red, green, blue = (round(255 * level) for level in self.mean)
+        red, green, blue = (round(255 * level) for level in self.normalised_by[0])
         return red, green, blue
 
 
@@ -162,8 +191,11 @@ def described(config: Segment, data: str, scenes: Stream) -> Run:
     """The record of a run.
 
     Raises:
-        RunError: the data names no classes, or the weights cannot be read.
+        RunError: the data names no classes, the weights cannot be read, or a trunk that begins
+            with none is frozen.
     """
+    if config.frozen and config.weights is None:
+        raise RunError("a frozen trunk stays as it begins, here at random: name its weights")
     return Run(
         method=config.method,
         config=recorded(config),
@@ -182,12 +214,16 @@ def recorded(config: Segment) -> dict[str, Any]:
     """
     of_some = set().union(*_OF_VARIANT.values())
     absent = of_some - _OF_VARIANT[config.variant] | {WEIGHTS}
-    return {name: value for name, value in to_record(config).items() if name not in absent}
+    absent |= {name for name in _LATER if getattr(config, name) == getattr(Segment, name)}
+    mean, std = config.normalised_by
+    record = to_record(replace(config, mean=mean, std=std))
+    return {name: value for name, value in record.items() if name not in absent}
 
 
 def build_model(config: Segment, classes: int) -> Model:
     """The model of a run, with fresh weights."""
-    common: dict[str, Any] = {"classes": classes, "mean": config.mean, "std": config.std}
+    mean, std = config.normalised_by
+    common: dict[str, Any] = {"classes": classes, "mean": mean, "std": std}
     if config.binds:
         return feature_binding(config.trunk, binds=config.binding_head, **common)
     return deeplab(config.trunk, **common)

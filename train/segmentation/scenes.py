@@ -7,8 +7,12 @@ parts of `quire.artifacts.blend.PARTS`. Ids are below the number of classes, or 
 has no class. Such a bundle may also store scenes and a table of how they are blended (recipe
 `segmix`, form `virtual`): then the blends are made as they are read, the same to the last bit.
 
+Scenes may have a mask in another bundle too, which a network predicted: `pseudo`, see
+`quire.train.segmentation.pseudo`.
+
 Both come as dicts of tensors on the device: image (b, 3, S, S) uint8, mask (b, S, S) uint8 and row
-(b,) int64, and of blends phantom (b, S, S) uint8 and parts (b,) int64. Whatever else yields such
+(b,) int64, of blends phantom (b, S, S) uint8 and parts (b,) int64, and pseudo (b, S, S) uint8 where
+there are such masks. Whatever else yields such
 dicts can be trained on likewise.
 """
 
@@ -34,6 +38,7 @@ from quire.train.engine.mixture import Data, own
 from quire.train.engine.options import Running
 from quire.train.engine.ranks import Ranks
 from quire.train.engine.subset import stream_of
+from quire.train.segmentation.pseudo import PseudoLabels
 from quire.train.segmentation.run import Segment
 
 _DEPTH = 2  # batches that are cropped and copied ahead of their use
@@ -88,28 +93,42 @@ class SceneBatches:
 
 
 def scenes_of(
-    config: Segment, mixed: Data, seed: int, ranks: Ranks, running: Running
+    config: Segment,
+    mixed: Data,
+    seed: int,
+    ranks: Ranks,
+    running: Running,
+    pseudo: PseudoLabels | None = None,
 ) -> SceneBatches:
     """The scenes of one rank, shuffled and cropped at random, by a seed.
 
     Raises:
-        RunError: the bundle has no masks, or fewer scenes than a batch. Later: ids are beyond the
-            classes.
+        RunError: the bundle has no masks, or fewer scenes than a batch; or a scene has no pseudo
+            labels. Later: ids are beyond the classes.
     """
     stream, data = _shuffled(config, mixed, seed, ranks, running, ("mask.png",), ()), own(mixed)
+    if pseudo is not None:
+        pseudo.check_has(stream.index.rows.keys[stream.rows].tolist(), data)
     classes = number_of_classes(stream, data)
     pool = ThreadPoolExecutor(processors())
 
     def make(batch: Batch, epoch: int) -> Batch:
         images = _coloured(batch["image"], data)
         draws = Draws(seed, epoch, batch["row"])
-        crops = random_crops(images, draws=draws, size=config.crop, scale=config.scale)
+        crops = random_crops(
+            images, draws=draws, size=config.crop, scale=config.scale, longest=config.longest
+        )
         if not config.flip:
             crops = [replace(crop, mirrored=False) for crop in crops]
         masks = crop_masks(batch["mask"], crops, pool=pool)
         check_ids(masks, classes, stream, batch["row"])
         image = crop_images(images, crops, fill=config.fill, pool=pool)
-        return {"image": image, "mask": masks, "row": batch["row"]}
+        made = {"image": image, "mask": masks, "row": batch["row"]}
+        if pseudo is not None:
+            sizes = [(image.shape[1], image.shape[2]) for image in images]
+            predicted = pseudo.masks(stream.keys(batch["row"]), sizes)
+            made["pseudo"] = crop_masks(predicted, crops, pool=pool)
+        return made
 
     return SceneBatches(stream, make, ranks.device)
 

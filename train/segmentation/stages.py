@@ -19,9 +19,23 @@ from quire.train.engine.mixture import Data, located, with_others
 from quire.train.engine.options import Running, key
 from quire.train.engine.ranks import Ranks
 from quire.train.engine.runs import MODEL, Run, absolute
-from quire.train.segmentation.blending import Blended, blend_by_cooccurrence, cutmix, mixup
+from quire.train.segmentation.blending import (
+    Blended,
+    blend_by_cooccurrence,
+    classes_present,
+    cutmix,
+    mixup,
+)
 from quire.train.segmentation.objectives import OBJECTIVES, Objective, denoised
-from quire.train.segmentation.run import CLEAN, COOCCURRENCE, SEPARATION, Segment, described
+from quire.train.segmentation.pseudo import PseudoLabels
+from quire.train.segmentation.run import (
+    CLEAN,
+    COOCCURRENCE,
+    PSEUDO,
+    SEPARATION,
+    Segment,
+    described,
+)
 from quire.train.segmentation.scenes import Batch, SceneBatches, blends_of, scenes_of
 
 Blend: TypeAlias = Callable[[Batch, Draws], Blended]
@@ -55,11 +69,12 @@ class Bundles:
     data: str
     cooccurrence: str | None = None  # of binding-cm and mixup-cm alone
     clean: str | None = None  # scenes to denoise on: of binding-cc alone
+    pseudo: str | None = None  # masks by which partners are chosen: of binding-cm and mixup-cm
     mixed: Data | None = None  # `data` and others, by shares; not of the stage of denoising
 
     def __post_init__(self) -> None:
         """Show their secrets to nobody."""
-        for name in ("data", COOCCURRENCE, CLEAN):
+        for name in ("data", COOCCURRENCE, CLEAN, PSEUDO):
             if (place := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Location(place))
         if self.mixed is not None:
@@ -77,11 +92,16 @@ def prepared(
         BundleError: a bundle is damaged.
     """
     _check_named(config, bundles)
-    opened = blends_of if config.variant == "binding-cc" else scenes_of
     data = bundles.mixed or bundles.data
-    batches = opened(config, data, config.seed, ranks, running)
+    pseudo = None if bundles.pseudo is None else PseudoLabels(bundles.pseudo)
+    if config.variant == "binding-cc":
+        batches = blends_of(config, data, config.seed, ranks, running)
+    else:
+        batches = scenes_of(config, data, config.seed, ranks, running, pseudo)
     run = with_others(described(config, bundles.data, batches.stream), data)
-    run, blend = _blend(config, run, bundles.cooccurrence, ranks.device)
+    if pseudo is not None:
+        run = _with_input(run, PSEUDO, pseudo.digest, pseudo.data)
+    run, blend = _blend(config, run, bundles.cooccurrence, pseudo, ranks.device)
     first = Stage(
         name="separation" if config.binds else "training",
         weights=SEPARATION if config.denoises else MODEL,
@@ -134,19 +154,27 @@ def _check_named(config: Segment, bundles: Bundles) -> None:
         CLEAN: config.variant == "binding-cc" and config.denoises,
     }
     for name, is_wanted in wanted.items():
-        named = getattr(bundles, name) is not None
-        if is_wanted and not named:
+        if is_wanted and getattr(bundles, name) is None:
             raise RunError(f"{config.variant} wants a bundle by the name of {name}: name it")
-        if named and not is_wanted:
+    used = {**wanted, PSEUDO: config.pairs_by_cooccurrence}
+    for name, is_used in used.items():
+        if getattr(bundles, name) is not None and not is_used:
             raise RunError(f"{name} is named, but {config.variant} has no use for it here")
+    if bundles.pseudo is not None and not isinstance(bundles.mixed or bundles.data, str):
+        raise RunError("pseudo labels are of one bundle, and several are mixed")
 
 
 def _blend(
-    config: Segment, run: Run, cooccurrence: str | None, device: torch.device
+    config: Segment,
+    run: Run,
+    cooccurrence: str | None,
+    pseudo: PseudoLabels | None,
+    device: torch.device,
 ) -> tuple[Run, Blend]:
     """How scenes are blended, and the run, which names what it hangs on."""
     if cooccurrence is not None:
-        run, counts = _counts(run, cooccurrence)
+        classes = run.classes if pseudo is None else pseudo.class_names
+        run, counts = _counts(run, cooccurrence, classes)
         blended = partial(
             blend_by_cooccurrence,
             cooccurrence=counts.to(device),
@@ -154,7 +182,14 @@ def _blend(
             gamma=config.gamma,
             max_total=config.max_total,
         )
-        return run, lambda batch, draws: blended(batch["image"], batch["mask"], draws=draws)
+
+        def by_classes(batch: Batch, draws: Draws) -> Blended:
+            present = None
+            if pseudo is not None:
+                present = classes_present(batch[PSEUDO], len(classes), least=config.least)
+            return blended(batch["image"], batch["mask"], draws=draws, present=present)
+
+        return run, by_classes
     if config.variant == "binding-cc":
         return run, as_stored
     if config.variant == "baseline":
@@ -164,12 +199,12 @@ def _blend(
     return run, lambda batch, draws: mix(batch["image"], batch["mask"], draws=draws, alpha=alpha)
 
 
-def _counts(run: Run, place: str) -> tuple[Run, Tensor]:
-    """How many masks have both of two classes. -> (C, C) int64."""
+def _counts(run: Run, place: str, classes: tuple[str, ...]) -> tuple[Run, Tensor]:
+    """How many masks have both of two of these classes. -> (C, C) int64."""
     bundle = open_bundle(place)
     found = read_cooccurrence(bundle)
-    if found.class_names != run.classes:
-        raise RunError(f"the co-occurrence in {place} is of other classes than the scenes")
+    if found.class_names != classes:
+        raise RunError(f"the co-occurrence in {place} is of other classes than the masks")
     digest = bundle.manifest.sha256
     return _with_input(run, COOCCURRENCE, digest, place), torch.from_numpy(found.images)
 

@@ -108,6 +108,8 @@ class Training:
     @classmethod
     def new(cls, config: Segment, stage: Stage, model: Model, ranks: Ranks) -> "Training":
         """At the first step."""
+        if config.frozen:
+            model.encoder.requires_grad_(False).eval()
         if isinstance(model, FeatureBinding) and model.binding is not None:
             model.binding.requires_grad_(stage.number == 1)  # it binds what are two sources
         learned = [parameter for parameter in model.parameters() if parameter.requires_grad]

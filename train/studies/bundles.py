@@ -14,6 +14,7 @@ from quire.builders.engine.recipe import to_record
 from quire.builders.engine.run import build
 from quire.builders.recipes.corrupted import Corrupted
 from quire.builders.sources.catalogue import open_source
+from quire.builders.sources.kinds import SOURCES
 from quire.train.engine.runs import digest
 from quire.train.studies.study import Place, Scale
 
@@ -59,7 +60,9 @@ def missing(bundles: Iterable[Bundled], place: Place) -> set[str]:
 
 def not_at_hand(lacking: Iterable[str], reader: str, scale: Scale) -> RunError:
     """The refusal to begin without data; it says how to name it."""
-    wanted = " ".join(f"--sources {dataset}:PATH" for dataset in sorted(lacking))
+    wanted = " ".join(
+        f"--sources {name if name in SOURCES else f'{name}=KIND'}:PATH" for name in sorted(lacking)
+    )
     return RunError(f"{reader} at scale {scale} reads data that is not at hand: {wanted}")
 
 

@@ -22,6 +22,8 @@ from quire.train.studies.segmix import figure5 as segmix_figure5
 from quire.train.studies.segmix import table1 as segmix_table1
 from quire.train.studies.segmix import table3 as segmix_table3
 from quire.train.studies.segmix import table4 as segmix_table4
+from quire.train.studies.segmix import table5 as segmix_table5
+from quire.train.studies.segmix import table6 as segmix_table6
 from quire.train.studies.segmix import table7 as segmix_table7
 from quire.train.studies.segmix import table8 as segmix_table8
 from quire.train.studies.segmix import table9 as segmix_table9
@@ -52,6 +54,8 @@ STUDIES: Mapping[str, Study] = {
     "segmix-table1": segmix_table1.STUDY,
     "segmix-table3": segmix_table3.STUDY,
     "segmix-table4": segmix_table4.STUDY,
+    "segmix-table5": segmix_table5.STUDY,
+    "segmix-table6": segmix_table6.STUDY,
     "segmix-table7": segmix_table7.STUDY,
     "segmix-table8": segmix_table8.STUDY,
     "segmix-table9": segmix_table9.STUDY,

@@ -197,7 +197,7 @@ def test_some_scenes_are_those_that_are_measured(place: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"config": {"crop": 48}}, "baseline was trained on crops of 40 pixels, other on 48"),
+        ({"config": {"crop": 48}}, "baseline is measured in 40 pixels, other in 48"),
         ({"classes": ["x", *(str(one) for one in range(20))]}, "other was trained on other clas"),
         ({"method": "classify"}, "is a run of classify, not of segment"),
     ],

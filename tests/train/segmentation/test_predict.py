@@ -21,7 +21,8 @@ from quire.builders.sources.voc import CLASS_NAMES
 from quire.train.engine.runs import MODEL
 from quire.train.segmentation import predict as module
 from quire.train.segmentation.measure import Predictor
-from quire.train.segmentation.predict import MEMBER, VOC_RESULTS, Predictions, predict, whole
+from quire.train.segmentation.predict import VOC_RESULTS, Predictions, predict, whole
+from quire.train.segmentation.pseudo import MEMBER
 from quire.train.segmentation.run import Answer, trained
 from quire.train.segmentation.stages import Bundles
 from quire.train.segmentation.training import train_segmentation

@@ -115,7 +115,7 @@ def test_studies_share_runs(out: Path) -> None:
 
 def test_trials_without_their_data_are_left_out_and_said_to_be(tmp_path: Path) -> None:
     table1 = TRIALS["mbsg-table1"]
-    with pytest.raises(RunError, match=r"cifar10:PATH .*cifar100:PATH .*mit67:PATH"):
+    with pytest.raises(RunError, match=r"cifar10:PATH .*cifar100:PATH .*mit67=KIND:PATH"):
         conduct("mbsg-table1", table1, "full", place_in(tmp_path, []))
     assert not list(tmp_path.iterdir())
     trials = table1.trials("full")

@@ -13,7 +13,7 @@ from quire.train.studies.study import Figure, Layout
 
 def _layout(results: Ious, trunk: str) -> Layout:
     thresholds = {f"below-{one}": one for one in SETTINGS[results.scale].subsets.thresholds}
-    columns = {name: Column(trunk=trunk, subset=name) for name in thresholds}
+    columns = {name: Column(of=trunk, subset=name) for name in thresholds}
     grid = table(results, "mean IoU (%) on subsets of the val split", METHODS, columns)
     figure = Figure(name="figure", panels=(_curves(grid, thresholds),), columns=1)
     counts = scenes_table(results, tuple(thresholds))

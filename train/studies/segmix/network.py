@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
+from quire.train.engine.pretrained import INSTALLED
 from quire.train.engine.runs import read_run
 from quire.train.segmentation.evaluate import evaluate_segmentation
 from quire.train.segmentation.measure import Measure, Measured
-from quire.train.segmentation.run import Segment, recorded
+from quire.train.segmentation.run import Segment, Trunk, recorded
 from quire.train.segmentation.stages import Bundles
 from quire.train.segmentation.training import train_segmentation
 from quire.train.studies.bundles import Bundled, Ready, built
@@ -58,12 +60,7 @@ class Network:
         self, seed: int, folders: Mapping[Bundled, Ready], place: Place
     ) -> Attempt[Reached]:
         """Train and measure one seed, as far as that was not done before."""
-        config = replace(self.config, seed=seed, weights=place.weights.get(self._imagenet))
-        read = [folders[one].name for one in self.bundles[:-1]]
-        named = f"{config.trunk}-{config.variant}-seed{seed}"
-        run = place.run(named, recorded(config), *read)
-        options: dict[str, Any] = {"report": place.report}
-        train_segmentation(config, self._given(folders), run, running=place.running, **options)
+        run = self.trained(seed, folders, place)
         counts = folders[self.data.cooccurrence].place
         recipe = replace(self.data.subsets.recipe, cooccurrence=counts)
         found = evaluate_segmentation(
@@ -72,17 +69,24 @@ class Network:
             how=Measure(separation=self.separation),
             subsets=built(replace(self.data.subsets, recipe=recipe), place).place,
             device=place.running.device,
-            **options,
+            report=place.report,
         )
         measured = [
             Reached(subset=name, measured=one) for name, answers in found.items() for one in answers
         ]
         classes = read_run(run).classes
-        return Attempt(run=run, measured=measured, lines=[_line(one, classes) for one in measured])
+        lines = [line_of(one, classes) for one in measured]
+        return Attempt(run=run, measured=measured, lines=lines)
 
-    @property
-    def _imagenet(self) -> str:
-        return f"imagenet-{self.config.trunk}"
+    def trained(self, seed: int, folders: Mapping[Bundled, Ready], place: Place) -> Path:
+        """Train one seed, as far as that was not done before. -> its run's folder."""
+        config = replace(self.config, seed=seed, weights=weights_of(self.config.trunk, place))
+        read = [folders[one].name for one in self.bundles[:-1]]
+        run = place.run(f"{config.trunk}-{config.variant}-seed{seed}", recorded(config), *read)
+        train_segmentation(
+            config, self._given(folders), run, running=place.running, report=place.report
+        )
+        return run
 
     def _given(self, folders: Mapping[Bundled, Ready]) -> Bundles:
         """What a run is trained on."""
@@ -98,6 +102,13 @@ class Network:
     @property
     def _reads_scenes(self) -> bool:
         return self.config.variant != "binding-cc" or self.config.denoises
+
+
+def weights_of(trunk: Trunk, place: Place) -> str | None:
+    """What a trunk begins with: the file that was named, or else what is installed."""
+    if trunk == "efficientnet-lite0":
+        return place.weights.get(trunk, INSTALLED)
+    return place.weights.get(f"imagenet-{trunk}")
 
 
 Ious: TypeAlias = Results[Reached]
@@ -116,7 +127,8 @@ def percents(results: Ious, cell: Cell, answer: str, subset: str, part: Part) ->
     return tuple(value for value in found if value == value)
 
 
-def _line(one: Reached, classes: tuple[str, ...]) -> dict[str, Any]:
+def line_of(one: Reached, classes: tuple[str, ...]) -> dict[str, Any]:
+    """The numbers of a measurement by their names."""
     measured = one.measured
     return {
         "subset": one.subset,

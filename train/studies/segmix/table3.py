@@ -20,7 +20,7 @@ _PAPER = {
 
 
 def _layout(results: Ious, trunk: str) -> Layout:
-    columns = {name: Column(trunk=trunk, subset=name) for name in _SUBSETS}
+    columns = {name: Column(of=trunk, subset=name) for name in _SUBSETS}
     grid = table(results, "mean IoU (%) on subsets of the val split", METHODS, columns, _PAPER)
     counts = scenes_table(results, _SUBSETS)
     return Layout(grids=(grid,), tables={"scenes": counts}, notes=notes(results))

@@ -27,9 +27,9 @@ def _layout(results: Ious, trunk: str) -> Layout:
     of_the_paper = recipe.partners == Subsets().partners
     (run, *_) = results.first_runs.values()
     ids = {name: number for number, name in enumerate(read_run(run).classes)}
-    means = {name: Column(trunk=trunk, subset=name, part=occurring) for name in objects}
+    means = {name: Column(of=trunk, subset=name, part=occurring) for name in objects}
     own = {
-        name: Column(trunk=trunk, subset=name, part=_of_class(ids[one]))
+        name: Column(of=trunk, subset=name, part=_of_class(ids[one]))
         for name, one in objects.items()
     }
     mean = "IoU (%), the mean over the classes that occur"

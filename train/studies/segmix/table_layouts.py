@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from quire.train.studies.segmix.network import Ious, Network, Networks
 from quire.train.studies.segmix.setting import (
     AUTHORS,
+    LITE,
     METHODS,
     RES101,
     SETTINGS,
@@ -32,7 +33,7 @@ def by_trunk(
         return networks(SETTINGS[scale], methods, trunks_of(scale, trunks))
 
     def present(results: Ious) -> Layout:
-        columns = {trunk: Column(trunk=trunk) for trunk in (*trunks, SMALL)}
+        columns = {trunk: Column(of=trunk) for trunk in (*trunks, LITE, SMALL)}
         grid = table(results, "mean IoU (%) on the val split", methods, columns, paper)
         return Layout(grids=(grid,), notes=notes(results))
 

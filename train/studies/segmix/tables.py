@@ -33,9 +33,9 @@ def occurring(measured: Measured) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """What a column of a table has: networks of a trunk, on some scenes, by one number."""
+    """What a column of a table has: networks by their trials' column, on some scenes, a number."""
 
-    trunk: str
+    of: str
     subset: str = ALL
     part: Part = whole
 
@@ -57,7 +57,7 @@ def table(
         (label, name): found
         for (row, answer), label in labels.items()
         for name, column in columns.items()
-        if (found := percents(results, (row, column.trunk), answer, column.subset, column.part))
+        if (found := percents(results, (row, column.of), answer, column.subset, column.part))
     }
     beside = {
         (labels.get((row, methods[row].reported), row), name): number

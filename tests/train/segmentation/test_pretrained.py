@@ -1,0 +1,111 @@
+"""Trunks that stay as they were learned, and scenes that are brought to one size."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from quire.artifacts.crop import centre_crop, cropped, cropped_mask
+from quire.artifacts.errors import RunError
+from quire.loaders.augment import to_float
+from quire.models.deeplab import upsampled
+from quire.train.engine.pretrained import INSTALLED, load_pretrained
+from quire.train.engine.runs import MODEL, read_run
+from quire.train.segmentation.measure import Measure, Predictor, count
+from quire.train.segmentation.run import SEPARATION, build_model, trained
+from quire.train.segmentation.stages import Bundles
+from quire.train.segmentation.training import train_segmentation
+from tests.models.test_efficientnet_lite import wants_weights
+from tests.train.segmentation.small import RUNNING, SHAPES, bundles, of, scenes
+
+VAL = replace(SHAPES, split="val", length=7, size=(46, 36))
+LITE = {"trunk": "efficientnet-lite0", "weights": INSTALLED, "frozen": True, "mean": (), "std": ()}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundles]:
+    return bundles(tmp_path_factory.mktemp("bundles"))
+
+
+@wants_weights
+def test_a_frozen_trunk_stays_and_the_heads_learn(
+    places: dict[str, Bundles], tmp_path: Path
+) -> None:
+    config = of("binding-cm", **LITE)
+    train_segmentation(config, places["binding-cm"], tmp_path / "run", running=RUNNING)
+    first = build_model(config, 21)
+    load_pretrained(first.encoder, INSTALLED)
+    separated, last = (load_file(tmp_path / "run" / name) for name in (SEPARATION, MODEL))
+    for name, value in first.encoder.state_dict().items():
+        assert torch.equal(last[f"encoder.{name}"], value), name
+    heads = {name for name in last if name.split(".")[0] in ("target", "phantom")}
+    learned = {name for name in heads if name.endswith("weight")}
+    assert learned and all(not torch.equal(last[n], separated[n]) for n in learned)
+    record = read_run(tmp_path / "run").config
+    assert record["frozen"] and record["mean"] == [0.5] * 3 and "weights" not in record
+    _, again, _ = trained(tmp_path / "run")
+    assert again.fill == (128, 128, 128) and again.normalised_by == ((0.5,) * 3, (0.5,) * 3)
+
+
+def test_what_is_frozen_begins_with_something(places: dict[str, Bundles], tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="a frozen trunk stays as it begins, here at random"):
+        train_segmentation(of("baseline", frozen=True), places["baseline"], tmp_path / "run")
+    with pytest.raises(RunError, match="weights are installed of efficientnet-lite0 alone"):
+        of("baseline", trunk="resnet50", weights=INSTALLED)
+    with pytest.raises(RunError, match="longest is 0"):
+        of("baseline", longest=0)
+
+
+def test_new_fields_are_on_record_where_they_are_used(
+    places: dict[str, Bundles], tmp_path: Path
+) -> None:
+    for name, fields in (("plain", {}), ("small", {"longest": 30})):
+        train_segmentation(
+            of("baseline", **fields), places["baseline"], tmp_path / name, running=RUNNING
+        )
+        assert {"longest", "frozen", "least"} & read_run(tmp_path / name).config.keys() == {*fields}
+
+
+def test_scenes_are_measured_whole(places: dict[str, Bundles], tmp_path: Path) -> None:
+    scenes(tmp_path / "val", VAL)
+    config, val = of("baseline", crop=24, longest=32), str(tmp_path / "val")
+    train_segmentation(config, places["baseline"], tmp_path / "run", running=RUNNING)
+    _, trained_as, model = trained(tmp_path / "run")
+    assert trained_as.longest == 32 and trained_as.test_crop == 32
+    predictor = Predictor(model, trained_as, torch.device("cpu"))
+    counted = count(tmp_path / "run", val, device="cpu")
+    for number in range(len(VAL)):
+        scene = VAL.scene(number)
+        crop = centre_crop(36, 46, size=32, longest=32)
+        assert (crop.height, crop.width) == (25, 32)  # all of it
+        mask = cropped_mask(scene.truth.mask, crop)
+        image = torch.from_numpy(cropped(scene.image, crop, fill=trained_as.fill)).movedim(-1, 0)
+        predicted = predictor.answers(image[None])["target"][0].numpy()
+        expected = np.zeros((21, 21), np.int64)
+        np.add.at(expected, (mask[mask != 255], predicted[mask != 255]), 1)
+        assert np.array_equal(counted.answers["target"][number].numpy(), expected)
+    other = count(tmp_path / "run", val, how=Measure(longest=46, crop=46), device="cpu")
+    native = sum(int((VAL.mask(number) != 255).sum()) for number in range(len(VAL)))
+    assert int(other.answers["target"].sum()) == native
+
+
+def test_a_whole_image_is_looked_at_as_in_training(
+    places: dict[str, Bundles], tmp_path: Path
+) -> None:
+    config = of("baseline", longest=32)
+    train_segmentation(config, places["baseline"], tmp_path / "run", running=RUNNING)
+    _, trained_as, model = trained(tmp_path / "run")
+    predictor = Predictor(model, trained_as, torch.device("cpu"))
+    image = VAL.scene(0).image
+    found = predictor.of_whole(torch.from_numpy(image).movedim(-1, 0), "target")
+    assert found.shape == (21, 36, 46)
+    small = cropped(image, centre_crop(36, 46, size=32, longest=32), fill=trained_as.fill)
+    padded = np.empty((32, 32, 3), np.uint8)
+    padded[:] = trained_as.fill
+    padded[:25] = small[4:29]  # the rows of the scene, which lie in the square's middle there
+    pixels = to_float(torch.from_numpy(padded).movedim(-1, 0)[None])
+    expected = upsampled(predictor.scores(pixels)["target"][..., :25, :], (36, 46))
+    torch.testing.assert_close(found, expected[0])
