@@ -27,7 +27,14 @@ from quire.builders.sources.saliency import open_saliency
 from quire.train.attacks.gduap import Crafting, Schedule
 from quire.train.engine.checkpoint import save_weights
 from quire.train.engine.runs import MODEL
-from quire.train.segmentation.craft import Craft, Prior, _flip_rate, craft, relus
+from quire.train.segmentation.craft import (
+    Craft,
+    Prior,
+    _flip_rate,
+    _rows_of_prior,
+    craft,
+    relus,
+)
 from quire.train.segmentation.measure import Measure, Predictor, count
 from quire.train.segmentation.run import trained
 from quire.train.segmentation.stages import Bundles
@@ -193,3 +200,23 @@ def test_runs_are_measured_under_perturbations(
         assert reason in (told := capsys.readouterr().err) and told.count("\n") == 1
     with pytest.raises(BundleError, match="no perturbation is called 'x'"):
         count(place / "run", data, how=Measure(perturbation=(str(out), "x")))
+
+
+def test_a_list_names_the_scenes_of_a_prior(place: Path, tmp_path: Path) -> None:
+    """Lines as GD-UAP has them, with folders and what follows, are keys of scenes."""
+    data, config = str(place / "scenes"), replace(QUICK, prior="part")
+    names = tmp_path / "list.txt"
+    names.write_text("/JPEGImages/s07.jpg /SegmentationClass/s07.png\ns03\n\n")
+    craft(place / "run", tmp_path / "out", data=data, listed=names, config=config, device="cpu")
+    inputs = open_bundle(tmp_path / "out").manifest.identity.inputs
+    assert inputs["listed"] == sha256(names) and verify(tmp_path / "out") == ()
+    seen = _rows_of_prior(config, Location(data), ["s07", "s03"])
+    assert seen == [7, 3]
+    for text, other, message in (
+        ("s07\nnobody\n", config, "has no scene nobody, which is listed"),
+        ("s07\n", replace(config, prior="all"), "the prior part, not of all"),
+    ):
+        names.write_text(text)
+        with pytest.raises(RunError, match=message):
+            craft(place / "run", tmp_path / "no", data=data, listed=names, config=other)
+        assert not (tmp_path / "no/manifest.json").exists()

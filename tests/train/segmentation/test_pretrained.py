@@ -77,13 +77,13 @@ def test_scenes_are_measured_whole(places: dict[str, Bundles], tmp_path: Path) -
     assert trained_as.longest == 32 and trained_as.test_crop == 32
     predictor = Predictor(model, trained_as, torch.device("cpu"))
     counted = count(tmp_path / "run", val, device="cpu")
-    for number in range(len(VAL)):
-        scene = VAL.scene(number)
-        crop = centre_crop(36, 46, size=32, longest=32)
-        assert (crop.height, crop.width) == (25, 32)  # all of it
+    crop = centre_crop(36, 46, size=32, longest=32)
+    assert (crop.height, crop.width) == (25, 32)  # all of it
+    seen = [VAL.scene(number) for number in range(len(VAL))]
+    images = np.stack([cropped(scene.image, crop, fill=trained_as.fill) for scene in seen])
+    answers = predictor.answers(torch.from_numpy(images).movedim(-1, 1))["target"].numpy()
+    for number, (scene, predicted) in enumerate(zip(seen, answers, strict=True)):
         mask = cropped_mask(scene.truth.mask, crop)
-        image = torch.from_numpy(cropped(scene.image, crop, fill=trained_as.fill)).movedim(-1, 0)
-        predicted = predictor.answers(image[None])["target"][0].numpy()
         expected = np.zeros((21, 21), np.int64)
         np.add.at(expected, (mask[mask != 255], predicted[mask != 255]), 1)
         assert np.array_equal(counted.answers["target"][number].numpy(), expected)
