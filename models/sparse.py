@@ -18,6 +18,8 @@ class SparseNetwork(nn.Module):
     """Linear to the sources of a graph, the graph, linear from its sinks.
 
     Its parameters are those of connections that exist; ``hidden.weight[e]`` is ``edges[e]``'s.
+    Inputs are normalised by `mean` and `std`, which are part of the state: whoever attacks an image
+    does so in its own unit.
 
     Shape: ``(B, inputs) -> (B, outputs)``.
 
@@ -28,7 +30,19 @@ class SparseNetwork(nn.Module):
     53
     """
 
-    def __init__(self, edges: Tensor, size: int, *, inputs: int, outputs: int) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        edges: Tensor,
+        size: int,
+        *,
+        inputs: int,
+        outputs: int,
+        mean: float = 0.0,
+        std: float = 1.0,
+    ) -> None:
         """`edges` are (E, 2) int64 of (from, to) in [0, size), in any order.
 
         Weights are he_normal's of seed 0; `initialise` draws others.
@@ -38,6 +52,8 @@ class SparseNetwork(nn.Module):
         """
         super().__init__()
         self.hidden = HiddenGraph(edges, size)
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
         # no draw from the global generator for weights that are replaced below
         self.input = nn.utils.skip_init(nn.Linear, inputs, len(self.hidden.sources), bias=False)
         self.output = nn.utils.skip_init(nn.Linear, len(self.hidden.sinks), outputs)
@@ -70,7 +86,8 @@ class SparseNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits. (B, inputs) -> (B, outputs); B may be 0."""
-        logits: Tensor = self.output(self.hidden(self.input(inputs).T).T)
+        normalised = (inputs - self.mean) / self.std
+        logits: Tensor = self.output(self.hidden(self.input(normalised).T).T)
         return logits
 
     @property

@@ -26,6 +26,8 @@ class SparseNetworks(nn.Module):
     ``(M, B, inputs) -> (M, B, outputs)``, each its own.
     """
 
+    mean: Tensor
+    std: Tensor
     source_slots: Tensor
     sink_slots: Tensor
 
@@ -33,7 +35,8 @@ class SparseNetworks(nn.Module):
         """Copies the networks, with the weights that they have now.
 
         Raises:
-            ValueError: there are none, or they differ in inputs, outputs, dtype or device.
+            ValueError: there are none, or they differ in inputs and how these are normalised, in
+                outputs, dtype or device.
         """
         super().__init__()
         kinds = {_kind(network) for network in networks}
@@ -49,6 +52,8 @@ class SparseNetworks(nn.Module):
             self.input_weight = nn.Parameter(torch.cat([n.input.weight for n in networks]))
             self.output_weight = nn.Parameter(torch.cat([n.output.weight.T for n in networks]))
             self.output_bias = nn.Parameter(torch.stack([n.output.bias for n in networks]))
+        for name in ("mean", "std"):
+            self.register_buffer(name, getattr(networks[0], name).clone())
         for name, counts in {"source": self.num_sources, "sink": self.num_sinks}.items():
             slots = _slots(counts).to(self.input_weight.device)
             self.register_buffer(f"{name}_slots", slots, persistent=False)
@@ -59,6 +64,7 @@ class SparseNetworks(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits. (B, inputs) or (M, B, inputs) -> (M, B, outputs); B may be 0."""
+        inputs = (inputs - self.mean) / self.std
         if inputs.ndim == 2:
             drive = self.input_weight @ inputs.T
         else:
@@ -81,7 +87,14 @@ class SparseNetworks(nn.Module):
         edges = self.hidden.edges.split(self.num_edges)[index] - sum(self.sizes[:index])
         outputs = self.output_bias.shape[1]
         inputs = self.input_weight.shape[1]
-        network = SparseNetwork(edges, self.sizes[index], inputs=inputs, outputs=outputs)
+        network = SparseNetwork(
+            edges,
+            self.sizes[index],
+            inputs=inputs,
+            outputs=outputs,
+            mean=float(self.mean),
+            std=float(self.std),
+        )
         network = network.to(self.input_weight).train(self.training)
         sources, sinks = self.num_sources, self.num_sinks
         network.hidden.weight.copy_(self.hidden.weight.split(self.num_edges)[index])
@@ -105,10 +118,11 @@ def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
     return each.view_as(labels).mean(dim=1)
 
 
-def _kind(network: SparseNetwork) -> tuple[int, int, str, str]:
+def _kind(network: SparseNetwork) -> tuple[int, int, float, float, str, str]:
     weight = network.input.weight
-    outputs = network.output.out_features
-    return network.input.in_features, outputs, str(weight.dtype), str(weight.device)
+    sizes = network.input.in_features, network.output.out_features
+    scale = float(network.mean), float(network.std)
+    return *sizes, *scale, str(weight.dtype), str(weight.device)
 
 
 def _side_by_side(graphs: Sequence[HiddenGraph], sizes: Sequence[int]) -> HiddenGraph:

@@ -164,3 +164,30 @@ def test_cross_entropies_are_the_mean_of_each_member() -> None:
     torch.testing.assert_close(cross_entropies(logits, labels), torch.stack(expected))
     shared = [F.cross_entropy(one, labels[0]) for one in logits]
     torch.testing.assert_close(cross_entropies(logits, labels[0]), torch.stack(shared))
+
+
+def test_inputs_are_normalised_within_the_networks() -> None:
+    plain = networks_of([(6, 10), (9, 12)])
+    scaled = []
+    for network in plain:
+        state = {**network.state_dict(), "mean": torch.tensor(0.25), "std": torch.tensor(0.5)}
+        edges, size = network.hidden.edges, len(network.hidden.bias)
+        other = SparseNetwork(edges, size, inputs=5, outputs=3, mean=0.25, std=0.5).double()
+        other.load_state_dict(state)
+        scaled.append(other)
+    images = normal(7, 5)
+    expected = SparseNetworks(plain)((images - 0.25) / 0.5)
+    together = SparseNetworks(scaled)
+    torch.testing.assert_close(together(images), expected)
+    torch.testing.assert_close(scaled[1](images), expected[1])
+    assert (float(together.member(0).mean), float(together.member(0).std)) == (0.25, 0.5)
+    with pytest.raises(ValueError, match="2 kinds"):
+        SparseNetworks([plain[0], scaled[1]])
+
+
+def test_a_mean_of_0_and_a_deviation_of_1_change_no_bit() -> None:
+    """Networks that know of neither, from before there were such, say what they said."""
+    network = network_of(9, 20, seed=0).float()
+    images = normal(50, 5).float()
+    raw = network.output(network.hidden(network.input(images).T).T)
+    assert torch.equal(network(images), raw)

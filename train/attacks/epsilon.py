@@ -69,12 +69,14 @@ def smallest_epsilons(
     labels: Tensor,
     *,
     search: EpsilonSearch | None = None,
+    unit: float = 1.0,
     chunk: int = 2**13,
 ) -> Epsilons:
     """The first epsilon at which each model misclassifies each image that it had right.
 
-    (B, ...) in [0, 1], (B,) int64. A pair of model and image that is done costs nothing more. The
-    gradients are those of all M B images at once; after them the models see at most `chunk`.
+    (B, ...) in [0, 1], (B,) int64. An epsilon moves pixels by as many times `unit`. A pair of model
+    and image that is done costs nothing more. The gradients are those of all M B images at once;
+    after them the models see at most `chunk`.
     """
     search = search or EpsilonSearch()
     signs, correct = gradient_sign(models, images, labels)
@@ -83,7 +85,7 @@ def smallest_epsilons(
     for epsilon in search.epsilons():
         if not len(pairs):
             break
-        moved = partial(_moved, images, signs, pairs, epsilon, search.clip)
+        moved = partial(_moved, images, signs, pairs, epsilon * unit, search.clip)
         with evaluating(models), torch.no_grad():
             logits = logits_of(models, pairs[:, 0], moved, chunk=chunk)
         right = is_right(logits, labels[pairs[:, 1]])

@@ -42,14 +42,14 @@ class Evolution:
     def first(self, keys: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """The first genes of each search, for pictures of (channels, H, W). (N,) -> (N, P, G).
 
-        Columns are the integer parts of U(1, W), less 1, rows likewise, so the last of both is for
-        mutants alone. Values are N(128, 127) of 255, brought back to [0, 1]; they are computed on
-        the CPU, as other devices know other last digits of the normal distribution.
+        Columns are the integer parts of U(0, W), rows likewise. Values are N(128, 127) of 255,
+        brought back to [0, 1]; they are computed on the CPU, as other devices know other last
+        digits of the normal distribution.
         """
         channels, height, width = shape
         draws = Draws(self.seed, 0, keys.cpu())
         place = draws.uniforms("one pixel places", 2 * self.population)
-        place = place.view(-1, self.population, 2) * torch.tensor([width - 1, height - 1])
+        place = place.view(-1, self.population, 2) * torch.tensor([width, height])
         value = draws.uniforms("one pixel values", channels * self.population)
         normal = torch.special.ndtri(value.double() + 2**-25)  # in the middle of a draw's bin
         value = ((128 + 127 * normal) / 255).clamp(0, 1).view(-1, self.population, channels)

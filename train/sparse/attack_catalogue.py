@@ -23,6 +23,7 @@ from quire.train.attacks.results import Outcome
 from quire.train.sparse.evaluation_cache import Batch
 
 Kind: TypeAlias = Literal["fgsm", "epsilon", "one_pixel"]
+Unit: TypeAlias = Literal["normalised", "pixel"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,11 @@ class Attack:
     """The fast gradient sign method with one epsilon; the least epsilon that fools; one pixel."""
     images: int | None = None
     """Images for fgsm and epsilon, chosen at random once and for all; default: all."""
+    unit: Unit = "normalised"
+    """Of epsilon, first, step and cap. normalised: the standard deviation that the networks
+    normalise pixels by, as in the paper, whose inputs are normalised; pixel: that of [0, 1]."""
     epsilon: float = 0.1
-    """Of fgsm: how far each pixel moves, of [0, 1]."""
+    """Of fgsm: how far each pixel moves."""
     clip: bool = False
     """Bring pixels that fgsm and epsilon moved back to [0, 1]."""
     first: float = 0.001
@@ -73,6 +77,10 @@ class Attack:
     def search(self) -> EpsilonSearch:
         """Which epsilons are tried."""
         return EpsilonSearch(first=self.first, step=self.step, cap=self.cap, clip=self.clip)
+
+    def pixel(self, networks: SparseNetworks) -> float:
+        """The unit of epsilons, in that of pixels, of [0, 1]."""
+        return float(networks.std) if self.unit == "normalised" else 1.0
 
     @property
     def evolution(self) -> Evolution:
@@ -138,12 +146,15 @@ class NetworkAttack:
 
 
 def _fgsm(how: Attack, networks: SparseNetworks, numbers: Tensor, batch: Batch) -> Outcome:
-    found = fgsm(networks, batch.images, batch.labels, epsilon=how.epsilon, clip=how.clip)
+    epsilon = how.epsilon * how.pixel(networks)
+    found = fgsm(networks, batch.images, batch.labels, epsilon=epsilon, clip=how.clip)
     return found.outcome()
 
 
 def _epsilon(how: Attack, networks: SparseNetworks, numbers: Tensor, batch: Batch) -> Outcome:
-    return smallest_epsilons(networks, batch.images, batch.labels, search=how.search).outcome()
+    unit = how.pixel(networks)
+    found = smallest_epsilons(networks, batch.images, batch.labels, search=how.search, unit=unit)
+    return found.outcome()
 
 
 def _one_pixel(how: Attack, networks: SparseNetworks, numbers: Tensor, batch: Batch) -> Outcome:
@@ -164,7 +175,7 @@ _ERROR_RATE, _MEAN = attrgetter("error_rate"), attrgetter("mean")
 ATTACKS: Mapping[Kind, NetworkAttack] = {
     "fgsm": NetworkAttack(
         _fgsm,
-        options=("epsilon", "clip"),
+        options=("unit", "epsilon", "clip"),
         measures={
             "fgsm_error_rate": Measure(_ERROR_RATE, "FGSM: error rate (%)"),
             "fgsm_confidence": Measure(_MEAN, "FGSM: confidence (%)"),
@@ -172,7 +183,7 @@ ATTACKS: Mapping[Kind, NetworkAttack] = {
     ),
     "epsilon": NetworkAttack(
         _epsilon,
-        options=("first", "step", "cap", "clip"),
+        options=("unit", "first", "step", "cap", "clip"),
         measures={"average_epsilon": Measure(_MEAN, "average epsilon", scale=1)},
     ),
     "one_pixel": NetworkAttack(

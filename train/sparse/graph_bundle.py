@@ -27,13 +27,20 @@ class Origin:
     inputs: int
     outputs: int
 
-    def network(self, member: Member, graph: StoredGraph) -> SparseNetwork:
+    def network(self, member: Member, graph: StoredGraph, config: Fit) -> SparseNetwork:
         """A network of a graph before training. Its draws are its own, whatever is beside it.
 
         Raises:
             RunError: the bundle is wrong about its parameters.
         """
-        network = SparseNetwork(graph.edges, graph.size, inputs=self.inputs, outputs=self.outputs)
+        network = SparseNetwork(
+            graph.edges,
+            graph.size,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            mean=config.mean,
+            std=config.std,
+        )
         if network.num_parameters != member.parameters:
             raise RunError(f"{member} has {network.num_parameters} parameters in truth")
         purpose = ("weights", member.graph, member.initialisation)

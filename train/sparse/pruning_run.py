@@ -21,7 +21,7 @@ class Prune(Fit):
 
     The point of reference of Ben Amor, Stier & Granitzer (2020). Which connections go is in the
     bundle of prunings; each has first weights of its own. A training begins with a new optimizer,
-    so it hangs on nothing but the weights that are left. Images are in [0, 1], and not normalised.
+    so it hangs on nothing but the weights that are left.
     """
 
     method: ClassVar[str] = "prune"
@@ -40,10 +40,11 @@ class Plan:
 
     name: ClassVar[str] = "prunings"  # of that bundle, in a run's record
 
+    config: Prune
     prunings: Prunings
     origin: Origin
 
-    def groups(self, config: Prune) -> list[Group]:
+    def groups(self) -> list[Group]:
         """The networks of all prunings after each step; step 0 is before any of them.
 
         Numbers are those of the run, which counts each step's networks.
@@ -54,13 +55,13 @@ class Plan:
                 Member(
                     number=step * len(graphs) + index,
                     graph=graph.key,
-                    initialisation=config.initialisation,
-                    seed=config.seed,
+                    initialisation=self.config.initialisation,
+                    seed=self.config.seed,
                     parameters=graph.parameters["connected"],
                 )
                 for index, graph in enumerate(graphs)
             )
-            epochs = config.retrain if step else config.epochs
+            epochs = self.config.retrain if step else self.config.epochs
             groups.append(
                 Group(
                     what="pruned",
@@ -102,16 +103,18 @@ class Plan:
             RunError: the bundle is wrong about their parameters.
         """
         whole = self.prunings.whole
-        return SparseNetworks([self.origin.network(member, whole) for member in group.members])
+        return SparseNetworks(
+            [self.origin.network(member, whole, self.config) for member in group.members]
+        )
 
 
-def read_plan(bundle: str | Path) -> Plan:
+def read_plan(config: Prune, bundle: str | Path) -> Plan:
     """What a run is to do.
 
     Raises:
         BundleError: the bundle is incomplete or damaged, or has no prunings.
     """
-    return Plan(load_prunings(bundle), origin_of(bundle))
+    return Plan(config, load_prunings(bundle), origin_of(bundle))
 
 
 def step_of(member: Member) -> int:

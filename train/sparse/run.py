@@ -20,7 +20,7 @@ class Sparse(Fit):
     """Train a network for each graph, initialisation and seed, many of them jointly.
 
     The defaults are those of Ben Amor, Stier & Granitzer for MNIST, where they say them:
-    100 graphs in six initialisations are 600 networks. Images are in [0, 1], and not normalised.
+    100 graphs in six initialisations are 600 networks.
 
     A network is what its graph, its initialisation and its seed make it: trained alone it is the
     same, but for rounding.
@@ -58,6 +58,7 @@ class Graphs:
 
     name: ClassVar[str] = "graphs"  # of that bundle, in a run's record
 
+    config: Sparse
     by_key: Mapping[str, StoredGraph]
     origin: Origin
 
@@ -68,7 +69,10 @@ class Graphs:
             RunError: the bundle is wrong about their parameters.
         """
         return SparseNetworks(
-            [self.origin.network(member, self.by_key[member.graph]) for member in group.members]
+            [
+                self.origin.network(member, self.by_key[member.graph], self.config)
+                for member in group.members
+            ]
         )
 
     def kept(self, group: Group) -> None:
@@ -86,7 +90,7 @@ def read_graphs(config: Sparse, bundle: str | Path) -> Graphs:
     wanted = config.first or len(graphs)
     if not 0 < wanted <= len(graphs):
         raise RunError(f"{bundle} has {len(graphs)} graphs; at least {max(wanted, 1)} are wanted")
-    return Graphs({graph.key: graph for graph in graphs[:wanted]}, origin_of(bundle))
+    return Graphs(config, {graph.key: graph for graph in graphs[:wanted]}, origin_of(bundle))
 
 
 def groups_of(config: Sparse, graphs: Graphs) -> list[Group]:

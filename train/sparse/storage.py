@@ -9,6 +9,7 @@ rebuilt from this file alone:
     00007.input.weight    (sources, inputs); sources and sinks are in the order of their nodes
     00007.output.weight   (outputs, sinks)
     00007.output.bias     (outputs,)
+    00007.mean, 00007.std ()         what inputs are normalised by; 0 and 1 where they are not there
 
 and, in its metadata, a record of each network under "networks". Networks that are prunings of one
 have its edges, which are there once; what a network has lost of them has a weight of 0:
@@ -22,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 from torch import Tensor
@@ -133,6 +135,7 @@ def _network(tensors: Mapping[str, Tensor], member: Member) -> SparseNetwork:
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
+    state = {"mean": torch.tensor(0.0), "std": torch.tensor(1.0), **state}
     kept = state.pop(_KEPT, None)
     edges = state.pop(_EDGES) if kept is None else tensors[_SHARED]
     size, inputs = len(state["hidden.bias"]), state["input.weight"].shape[1]

@@ -47,8 +47,8 @@ def train_networks(
     how = running or Running()
     known: Graphs | Plan
     if isinstance(config, Prune):
-        known = read_plan(graphs)
-        groups = known.groups(config)
+        known = read_plan(config, graphs)
+        groups = known.groups()
     else:
         known = read_graphs(config, graphs)
         groups = groups_of(config, known)

@@ -133,8 +133,8 @@ class Slow:
         where, values = self.draws(0, "places", 2 * size), self.draws(0, "values", 9 * size)
         population = []
         for number in range(size):
-            column = np.float32(where[2 * number]) * np.float32(self.width - 1)
-            row = np.float32(where[2 * number + 1]) * np.float32(self.height - 1)
+            column = np.float32(where[2 * number]) * np.float32(self.width)
+            row = np.float32(where[2 * number + 1]) * np.float32(self.height)
             genes = [column, row]
             for draw in values[self.channels * number :][: self.channels]:
                 normal = torch.special.ndtri(

@@ -53,8 +53,10 @@ def test_each_network_is_attacked_as_if_it_were_alone(run: Path) -> None:
         for index, member in enumerate(group.members):
             alone, row = Alone(networks.member(index)), rows[member.number]
             found: dict[Kind, Any] = {
-                "fgsm": fgsm(alone, images, labels, epsilon=0.2),
-                "epsilon": smallest_epsilons(alone, images, labels, search=ATTACK.search),
+                "fgsm": fgsm(alone, images, labels, epsilon=0.2 * 0.3081),
+                "epsilon": smallest_epsilons(
+                    alone, images, labels, search=ATTACK.search, unit=0.3081
+                ),
                 "one_pixel": one_pixel(
                     *(alone, images[few], labels[few], few),
                     numbers=torch.tensor([member.number]),
@@ -76,6 +78,33 @@ def test_each_network_is_attacked_as_if_it_were_alone(run: Path) -> None:
             )
             assert row.attacks["fgsm"].correct == row.correct
     assert fooled > 20  # or nothing was tested
+
+
+def test_epsilons_are_in_the_unit_of_what_the_networks_see(run: Path) -> None:
+    """So many standard deviations of the normalised inputs; or of pixels, where that is said."""
+    data = str(run.parent / "test")
+    batch = next(iter(stream(data)))
+    images, labels = batch["image"].flatten(1).float() / 255, batch["label"]
+    networks = trained(run)[1][0].networks()
+    assert float(networks.std) == pytest.approx(0.3081) != QUICK.mean
+    plain = replace(ATTACK, unit="pixel")
+    for how, unit in ((ATTACK, 0.3081), (plain, 1.0)):
+        assert how.pixel(networks) == pytest.approx(unit)
+        moved = fgsm(networks, images, labels, epsilon=how.epsilon * how.pixel(networks)).images
+        distances = (moved - images).abs()
+        assert ((distances < 1e-6) | ((distances - 0.2 * unit).abs() < 1e-6)).all()
+        inputs = (moved - networks.mean) / networks.std - (images - networks.mean) / networks.std
+        assert inputs.abs().max() == pytest.approx(0.2 * unit / 0.3081, rel=1e-4)
+    normalised, pixel = (attack(run, data, how=how) for how in (ATTACK, plain))
+    unit = float(networks.std)
+    same = replace(plain, epsilon=0.2 * unit, first=ATTACK.first * unit, step=0.2 * unit)
+    for one, other, again in zip(normalised, pixel, attack(run, data, how=same), strict=True):
+        assert one.attacks["fgsm"].fooled == again.attacks["fgsm"].fooled
+        assert one.attacks["fgsm"].fooled <= other.attacks["fgsm"].fooled
+        assert one.attacks["one_pixel"] == other.attacks["one_pixel"]
+    assert sum(r.attacks["fgsm"].fooled for r in normalised) < sum(
+        r.attacks["fgsm"].fooled for r in pixel
+    )
 
 
 def test_measures_are_those_of_the_counts(run: Path) -> None:

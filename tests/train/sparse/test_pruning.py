@@ -93,8 +93,8 @@ def test_what_was_removed_is_exactly_zero_and_stays_so(
 
 
 def test_adam_knows_nothing_of_what_was_removed(bundles: tuple[str, Path]) -> None:
-    plan = read_plan(bundles[1])
-    groups = plan.groups(QUICK)
+    plan = read_plan(QUICK, bundles[1])
+    groups = plan.groups()
     batches = batches_of(QUICK, bundles[0], QUICK.seed, RUNNING)
     networks, kept = plan.fresh(groups[0]), plan.kept(groups[2])
     training = Training.new(QUICK, groups[2], networks, batches, kept=kept)
@@ -129,7 +129,7 @@ def slow(weights: dict[str, Tensor], masks: dict[str, Tensor], group: Group, dat
     batches.set_epoch(group.before)
     for _ in range(group.epochs):
         for batch in batches:
-            values = batch["image"].flatten(1) / 255
+            values = (batch["image"].flatten(1) / 255 - QUICK.mean) / QUICK.std
             for layer in range(3):
                 weight = weights[f"w{layer}"] * masks.get(f"w{layer}", 1)
                 values = F.relu(values @ weight.T + weights[f"b{layer}"])
@@ -143,8 +143,8 @@ def slow(weights: dict[str, Tensor], masks: dict[str, Tensor], group: Group, dat
 def test_a_pruning_is_trained_as_plain_masked_layers_are(
     bundles: tuple[str, Path], whole: Path, pruning: int
 ) -> None:
-    plan, steps = read_plan(bundles[1]), trained(whole)[1]
-    groups = plan.groups(QUICK)
+    plan, steps = read_plan(QUICK, bundles[1]), trained(whole)[1]
+    groups = plan.groups()
     networks, orphans = plan.fresh(groups[0]), 0
     for group, step in zip(groups, steps, strict=True):
         networks.hidden.weight.data = plan.kept(group).flatten().float()

@@ -198,6 +198,8 @@ def test_only_connections_that_exist_are_on_disk_and_trained(whole: Path, place:
             own = {n: t for n, t in tensors.items() if n.startswith(prefix)}
             edges = own.pop(f"{prefix}hidden.edges")
             assert torch.equal(edges, graphs[member.graph].edges)
+            scale = [float(own.pop(f"{prefix}{name}")) for name in ("mean", "std")]
+            assert scale == pytest.approx([0.1307, 0.3081])
             assert sum(tensor.numel() for tensor in own.values()) == member.parameters
             matrix = group.networks().member(index).hidden.matrix()
             mask = torch.zeros_like(matrix, dtype=torch.bool)

@@ -38,7 +38,11 @@ _POINTS = {
     ),
 }
 _TITLES: Mapping[str, str] = {**MEASURES, "macro_f1": "macro-F1"}
-_UNITS = {"rate": "fraction of images", "confidence": "probability", "epsilon": "of [0, 1]"}
+_UNITS = {
+    "rate": "fraction of images",
+    "confidence": "probability",
+    "epsilon": "standard deviations",
+}
 _PAPER = {  # what it calls the initialisations
     "normal": "N",
     "uniform": "U",
