@@ -85,15 +85,14 @@ def centre_crop(height: int, width: int, *, size: int, longest: int | None = Non
     return Crop(height=height, width=width, top=top, left=left, size=size, mirrored=False)
 
 
-def whole_crop(height: int, width: int, *, multiple: int, longest: int | None = None) -> Crop:
-    """All of an image, in the corner of a square of a multiple of some pixels.
+def whole_crop(height: int, width: int, *, longest: int | None = None) -> Crop:
+    """All of an image, in the corner of a square of its longer side.
 
-    >>> whole_crop(375, 500, multiple=16)
-    Crop(height=375, width=500, top=0, left=0, size=512, mirrored=False)
+    >>> whole_crop(375, 500)
+    Crop(height=375, width=500, top=0, left=0, size=500, mirrored=False)
     """
     height, width = _bounded(height, width, longest)
-    longer = max(height, width)
-    size = longer + -longer % multiple
+    size = max(height, width)
     return Crop(height=height, width=width, top=0, left=0, size=size, mirrored=False)
 
 

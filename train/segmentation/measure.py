@@ -215,17 +215,25 @@ class Predictor:
     def of_whole(self, image: Tensor, answer: str) -> Tensor:
         """The scores of an image of any size. (3, H, W) uint8 -> (C, H, W) float32.
 
-        It is brought to the size of training, where that has one, and padded to a multiple of what
-        the trunk reduces by, with the fill colour of training.
+        It is brought to the size of training, where that has one, and padded with the fill colour
+        of training to sides that are as the crops' but for multiples of what the trunk reduces by:
+        so scores lie on pixels as they do there. (A map of 33 for 513 pixels has its cells every
+        15.5 pixels, half a cell in; one of 32 for 512 had all of them half a cell too far.)
         """
-        whole = whole_crop(*image.shape[1:], multiple=_REDUCED, longest=self.config.longest)
-        square = crop_images([image], [whole], fill=self.config.fill)
+        whole = whole_crop(image.shape[1], image.shape[2], longest=self.config.longest)
         height, width = whole.height, whole.width
-        padded = square[..., : height + -height % _REDUCED, : width + -width % _REDUCED]
-        scores = self.scores(to_float(padded.to(self.device)))[answer][..., :height, :width]
+        padded = torch.tensor(self.config.fill, dtype=torch.uint8)[:, None, None].repeat(
+            1, self._padded(height), self._padded(width)
+        )
+        scaled = crop_images([image], [whole], fill=self.config.fill)[0]
+        padded[:, :height, :width] = scaled[:, :height, :width]
+        scores = self.scores(to_float(padded[None].to(self.device)))[answer][..., :height, :width]
         if (height, width) == tuple(image.shape[1:]):
             return scores[0]
         return upsampled(scores, (image.shape[1], image.shape[2]))[0]
+
+    def _padded(self, side: int) -> int:
+        return side + (self.config.crop - side) % _REDUCED
 
     def _scores(self, images: Tensor) -> dict[str, Tensor]:
         if isinstance(self.model, DeepLab):

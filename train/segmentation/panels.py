@@ -64,6 +64,11 @@ class _Network:
         predicted = self.predictor.answers(images)[self.answer][0]
         return _painted(predicted.to(torch.uint8).cpu().numpy())
 
+    def shown_whole(self, image: Tensor) -> Image.Image:
+        """What it makes of an image of any size. (3, H, W) uint8."""
+        predicted = self.predictor.of_whole(image, self.answer).argmax(dim=0)
+        return _painted(predicted.to(torch.uint8).cpu().numpy())
+
 
 def some_keys(data: str, images: int) -> list[str]:
     """The keys of so many scenes of a bundle, chosen at random once and for all, in its order.
@@ -150,8 +155,8 @@ def picture_panels(
     lines = []
     for path in paths:
         pixels = _upright(path, side)
-        images = torch.from_numpy(pixels).movedim(-1, 0)[None]
-        shown = [_photograph(pixels), *(one.shown(images) for one in networks)]
+        image = torch.from_numpy(pixels).movedim(-1, 0)
+        shown = [_photograph(pixels), *(one.shown_whole(image) for one in networks)]
         lines.append((path.name, shown))
         if report:
             report(len(lines), len(paths))

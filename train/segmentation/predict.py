@@ -1,9 +1,10 @@
 """What a network of segmentation says of whole images, as a bundle of masks.
 
-An image is padded to a multiple of what the trunk reduces by, with the fill colour of training;
-scores are brought to its size, bilinear, and the highest one is a pixel's class. So a prediction
-hangs on its own image alone. A bundle of such masks is no bundle of scenes: nobody has seen these
-pixels, and nothing is to be measured on them.
+An image is padded with the fill colour of training to sides like those of the crops, but for
+multiples of what the trunk reduces by, so that scores lie on pixels as they do in training. They
+are brought to its size, bilinear, and the highest one is a pixel's class. So a prediction hangs on
+its own image alone. A bundle of such masks is no bundle of scenes: nobody has seen these pixels,
+and nothing is to be measured on them.
 """
 
 from collections.abc import Iterator, Mapping

@@ -53,9 +53,9 @@ def test_maps_are_probabilities_of_whole_images(place: Path) -> None:
             image = np.array(picture)
         with Image.open(place / f"pairs/GT/s{index:02d}.png") as picture:
             salient = np.array(picture) > 128
-        padded = np.empty((48, 48, 3), np.uint8)
+        padded = np.empty((56, 56, 3), np.uint8)
         padded[:] = config.fill
-        height, width = image.shape[0] + -image.shape[0] % 16, image.shape[1] + -image.shape[1] % 16
+        height, width = (side + (config.crop - side) % 16 for side in image.shape[:2])
         padded[: image.shape[0], : image.shape[1]] = image
         pixels = torch.from_numpy(padded[:height, :width].copy()).movedim(-1, 0)[None]
         scores = predictor.scores(pixels / 255)["target"][0, :, : image.shape[0], : image.shape[1]]

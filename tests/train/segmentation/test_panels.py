@@ -95,12 +95,15 @@ def scene(row: int, fill: Sequence[int]) -> tuple[Pixels, Pixels]:
 
 
 def slow(run: Path, image: Pixels, answer: str) -> Pixels:
-    """What a network says, in colours. (H, W, 3) -> (H, W, 3)."""
-    model = trained(run)[2]
+    """What a network says, in colours: of an image in the crops' size. (H, W, 3) -> (H, W, 3)."""
+    _, config, model = trained(run)
+    height, width = image.shape[:2]
+    square = np.full((SIDE, SIDE, 3), config.fill, np.uint8)
+    square[:height, :width] = image
     with torch.no_grad():
-        scores: Any = model(torch.from_numpy(image.copy()).movedim(-1, 0)[None] / 255)
+        scores: Any = model(torch.from_numpy(square).movedim(-1, 0)[None] / 255)
     own: Tensor = scores if isinstance(scores, Tensor) else getattr(scores, answer)
-    ids = upsampled(own, image.shape[:2])[0].argmax(dim=0).numpy()
+    ids = upsampled(own, (SIDE, SIDE))[0, :, :height, :width].argmax(dim=0).numpy()
     colours: Pixels = voc_palette()[ids]
     return colours
 

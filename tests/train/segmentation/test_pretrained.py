@@ -103,9 +103,31 @@ def test_a_whole_image_is_looked_at_as_in_training(
     found = predictor.of_whole(torch.from_numpy(image).movedim(-1, 0), "target")
     assert found.shape == (21, 36, 46)
     small = cropped(image, centre_crop(36, 46, size=32, longest=32), fill=trained_as.fill)
-    padded = np.empty((32, 32, 3), np.uint8)
+    padded = np.empty((40, 40, 3), np.uint8)  # as the crops are
     padded[:] = trained_as.fill
-    padded[:25] = small[4:29]  # the rows of the scene, which lie in the square's middle there
+    padded[:25, :32] = small[4:29]  # the rows of the scene, which lie in the square's middle there
     pixels = to_float(torch.from_numpy(padded).movedim(-1, 0)[None])
-    expected = upsampled(predictor.scores(pixels)["target"][..., :25, :], (36, 46))
+    expected = upsampled(predictor.scores(pixels)["target"][..., :25, :32], (36, 46))
     torch.testing.assert_close(found, expected[0])
+
+
+@pytest.mark.parametrize("size", [(33, 33), (49, 65), (40, 150), (48, 160), (34, 245)])
+def test_scores_of_whole_images_lie_where_they_did_in_training(size: tuple[int, int]) -> None:
+    """A network that says how bright its cells are, of images that grow brighter to the right."""
+    config = of("baseline", crop=33, mean=(0.0,) * 3, std=(1.0,) * 3)
+    model = build_model(config, 1)
+
+    class Brightness(torch.nn.Module):
+        """Cells lie on every sixteenth pixel, the first one included, as those of convolutions."""
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return 255 * images[:, :1, ::16, ::16]
+
+    model.encoder, model.head = Brightness(), torch.nn.Identity()
+    predictor = Predictor(model, config, torch.device("cpu"))
+    height, width = size
+    ramp = torch.arange(width, dtype=torch.uint8).expand(3, height, width)
+    found = predictor.of_whole(ramp, "target")[0, height // 2]
+    known = width if (width - 33) % 16 == 0 else (width - 1) // 16 * 16 - 15  # not what is beside
+    errors = (found - ramp[0, 0])[:known]
+    assert abs(float(errors.mean())) < 3 and float(errors.abs().max()) < 9  # pixels
