@@ -77,8 +77,8 @@ def centre_crop(height: int, width: int, *, size: int, longest: int | None = Non
 
     >>> centre_crop(375, 514, size=513)
     Crop(height=375, width=514, top=-69, left=0, size=513, mirrored=False)
-    >>> centre_crop(375, 500, size=241, longest=240)
-    Crop(height=180, width=240, top=-31, left=0, size=241, mirrored=False)
+    >>> centre_crop(375, 500, size=241, longest=241)
+    Crop(height=180, width=241, top=-31, left=0, size=241, mirrored=False)
     """
     height, width = _bounded(height, width, longest)
     top, left = (height - size) // 2, (width - size) // 2

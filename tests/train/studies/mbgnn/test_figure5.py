@@ -68,5 +68,5 @@ def test_the_full_scale_is_the_papers() -> None:
 
 
 def test_data_that_is_not_at_hand_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="--sources celeba=KIND:PATH --sources cifar10:PATH"):
+    with pytest.raises(RunError, match="--sources celeba:PATH --sources cifar10:PATH"):
         conduct("mbgnn-figure5", STUDY, "full", place_in(tmp_path, []))
