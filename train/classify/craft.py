@@ -96,7 +96,7 @@ def craft_universal(
     record, trained_as, model = trained(run)
     if trained_as.head != "linear" or not isinstance(model, Classifier):
         raise RunError(
-            f"{run} looks at images together, by its head {trained_as.head}; a universal"
+            f"{run} looks at other images beside each, by its head {trained_as.head}; a universal"
             " perturbation is put together of single images, against a linear head"
         )
     whole = stream(data)

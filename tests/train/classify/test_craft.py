@@ -103,7 +103,7 @@ def test_as_it_is_typed(place: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("run", "data", "message"),
     [
-        ("graph", "train", "looks at images together, by its head graph"),
+        ("graph", "train", "looks at other images beside each, by its head graph"),
         ("of-gray", "gray", "images of 1 channels; perturbations are in colour"),
         ("linear", "gray", "images of 1 channels; the run's have 3"),
     ],
