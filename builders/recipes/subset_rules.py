@@ -128,9 +128,10 @@ def _by_rarity(
     for threshold in thresholds:
         rare = np.zeros((there.shape[1],) * 2, np.int64)
         if counts is not None:
-            rare = np.triu((counts > 0) & (counts < threshold), 1).astype(np.int64)
+            rare = np.triu(counts < threshold, 1).astype(np.int64)
+            rare[0] = 0  # the background is no class
         chosen: Chosen = ((there @ rare) * there).sum(axis=1) > 0
-        predicate = f"two classes that are together in fewer than {threshold} masks, but in some"
+        predicate = f"two classes that are together in fewer than {threshold} masks, or in none"
         missing = _NO_COUNTS if counts is None else ""
         yield _Rule(f"below-{threshold}", "Figure 5", predicate, missing, chosen)
 

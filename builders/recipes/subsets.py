@@ -47,7 +47,7 @@ class Subsets:
     partners: tuple[str, ...] = ("horse", "motorbike", "bicycle", "bottle", "car")
     """The classes that are looked for with the companion, and alone."""
     thresholds: tuple[int, ...] = (50, 40, 30, 20, 10)
-    """Keep scenes with two classes that are together in fewer masks than this, but in some."""
+    """Keep scenes with two classes that are together in fewer masks than this, or in none."""
     scenes_per_shard: int = 500
     """Scenes that are looked at in one task."""
     cooccurrence: str | None = field(default=None, metadata=OUTSIDE)

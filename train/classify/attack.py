@@ -8,8 +8,7 @@ computed in float32, on any device.
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -32,7 +31,7 @@ from quire.train.classify.anchors import anchors_of
 from quire.train.classify.evaluate import Judge, context_of
 from quire.train.classify.run import trained
 from quire.train.engine.dataset_checks import check_same_kind
-from quire.train.engine.options import Report, best_device, key
+from quire.train.engine.options import Report, best_device, full_float32, key
 from quire.train.engine.runs import EVALUATIONS, digest, to_record, write_record
 from quire.train.report.corruption_cells import CLEAN, cells_of
 
@@ -295,15 +294,3 @@ def _rows(whole: Stream, data: str, how: Queries) -> NDArray[np.int64]:
         raise RunError(f"{data} has {len(rows):,} clean images; {wanted:,} were asked for")
     rng = np.random.default_rng(key(how.seed, "attacked"))
     return rng.permutation(rows)[how.skip : wanted].astype(np.int64)
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """No TF32: a step is taken or not by the last digits of logits."""
-    matmul, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, convolutions.allow_tf32
-    try:
-        matmul.allow_tf32 = convolutions.allow_tf32 = False
-        yield
-    finally:
-        matmul.allow_tf32, convolutions.allow_tf32 = before

@@ -29,12 +29,11 @@ from quire.models.classifier import Classifier
 from quire.train.attacks.perturbation_recipe import WEIGHTS, Crafted, CraftedPerturbation
 from quire.train.attacks.uap import Gathering, Universal
 from quire.train.attacks.universal import perturbed
-from quire.train.classify.attack import full_float32
 from quire.train.classify.run import trained
 from quire.train.engine import checkpoint
 from quire.train.engine.dataset_checks import check_same_kind
 from quire.train.engine.metrics import Clock
-from quire.train.engine.options import Report, best_device, key
+from quire.train.engine.options import Report, best_device, full_float32, key
 from quire.train.engine.runs import MODEL, digest
 from quire.train.report.corruption_cells import CLEAN, cells_of
 

@@ -40,7 +40,7 @@ def study_command(bar: Bar) -> Callable[..., int]:
         Args:
             name: Which one.
             scale: smoke: embedded digits, seconds. small: real data, for a CPU. full: the paper's
-                setting, for a GPU.
+                setting, for a GPU. paper: of SegMix, what full leaves out.
             sources: Where datasets are: KIND:PATH, or NAME=KIND:PATH where a study calls it NAME.
             data: Bundles of what a study would build, which it uses as they are: folders or
                 addresses, or NAME=PLACE where it calls their dataset NAME.

@@ -6,6 +6,7 @@ what its paper says, attention to anchors and the segmentation of scenes, is lef
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -129,6 +130,8 @@ NETWORK_STUDY = replace(figures.STUDY, present=_present_priors, setting=NETWORKS
 class Blending:
     """Which classes of drawn scenes meet, and the blends of scenes with classes that they lack."""
 
+    scales: ClassVar[tuple[Scale, ...]] = ("smoke",)
+
     counted: Bundled
     blended: Bundled
     title: str = "Scenes blended by category"
@@ -182,6 +185,8 @@ BLENDING = Blending(
 @dataclass(frozen=True, kw_only=True)
 class Spreading:
     """How digits spread over bins of other digits: what a generator would be measured by."""
+
+    scales: ClassVar[tuple[Scale, ...]] = ("smoke",)
 
     images: Bundled
     bins: Bundled

@@ -1,8 +1,8 @@
 """How a run is carried out: what every method of training shares, and what decides nothing."""
 
 import hashlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -54,6 +54,18 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """The context in which a model computes; "auto" is bfloat16 on a GPU alone."""
     enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """No TF32 on a GPU, which has ten bits of a float32's fraction in products."""
+    matmul, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolutions.allow_tf32
+    try:
+        matmul.allow_tf32 = convolutions.allow_tf32 = False
+        yield
+    finally:
+        matmul.allow_tf32, convolutions.allow_tf32 = before
 
 
 def key(seed: int, *purpose: str | int) -> int:

@@ -7,7 +7,7 @@ perturbation is looked at around the mean that the network takes away, as there.
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -166,7 +166,7 @@ class _Making:
         config, trained_as = self.config, self.trained_as
         size, device = trained_as.test_crop, best_device(self.device)
         model = self.model.to(device).requires_grad_(False)
-        predictor = Predictor(model, replace(trained_as, precision="float32"), device)
+        predictor = Predictor(model, trained_as, device)
         rate = _flip_rate(predictor, self.scenes["validation"], config.scenes)
         crafting = Crafting((3, size, size), config.schedule, config.seed).to(device)
         batches = None if config.prior == "none" else self._endless()

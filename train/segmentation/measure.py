@@ -33,7 +33,7 @@ from quire.models.deeplab import DeepLab, upsampled
 from quire.models.feature_binding import FeatureBinding
 from quire.train.attacks.universal import at_size, perturbed
 from quire.train.engine.dataset_checks import check_classes
-from quire.train.engine.options import Report, autocast, best_device
+from quire.train.engine.options import Report, best_device, full_float32
 from quire.train.engine.runs import (
     EVALUATIONS,
     Run,
@@ -206,10 +206,13 @@ class Predictor:
         return {name: own.argmax(dim=1) for name, own in self.scores(images).items()}
 
     def scores(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) float32 in [0, 1] -> (B, C, H, W) float32, for each answer there is."""
+        """(B, 3, H, W) float32 in [0, 1] -> (B, C, H, W) float32, for each answer there is.
+
+        All is computed in float32, also where the network was trained with less.
+        """
         size = images.shape[2], images.shape[3]
         floats = images.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), autocast(self.config.precision, self.device):
+        with torch.inference_mode(), full_float32():
             return {name: upsampled(own, size) for name, own in self._scores(floats).items()}
 
     def of_whole(self, image: Tensor, answer: str) -> Tensor:

@@ -1,5 +1,6 @@
 """What a run of `quire train segment` is: its configuration, and the model that belongs to it."""
 
+import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ COOCCURRENCE, CLEAN, PSEUDO = "cooccurrence", "clean", "pseudo"  # and further b
 SEPARATION = "separation.safetensors"  # weights before denoising, of a run that has two stages
 BINDING: Set[Variant] = {"binding-cc", "binding-cm"}
 # Fields that are on record where they are not the default: older runs do not have them.
-_LATER = ("frozen", "longest", "least")
+_LATER = ("frozen", "longest", "least", "head_lr", "batch_norm")
 # Fields that not every variant has: what is never used is not on record.
 _OF_VARIANT: Mapping[Variant, Set[str]] = {
     "baseline": {"scale", "flip"},
@@ -90,6 +91,12 @@ class Segment:
     """Times that every scene is seen."""
     lr: float = 2.5e-4
     """Learning rate of SGD at first; it falls to nothing by the "poly" policy."""
+    head_lr: float = 1.0
+    """Heads learn so many times as fast as the trunk. The paper does not say; in the code that its
+    four numbers are the defaults of (DeepLab in PyTorch) it is 10."""
+    batch_norm: Literal["train", "frozen"] = "train"
+    """frozen: the trunk's batch normalisation stays as it begins, statistics and weights; in that
+    code it does."""
     power: float = 0.9
     """Of that policy: rate (1 - progress) ^ power."""
     momentum: float = 0.9
@@ -133,6 +140,8 @@ class Segment:
         check_at_least(0, self, "denoising_epochs", "gamma", error=RunError)
         if self.batch_size < 2:
             raise RunError(f"batch_size is {self.batch_size}; batches are normalised: 2 at least")
+        if not 0 < self.head_lr < math.inf:
+            raise RunError(f"head_lr is {self.head_lr}; it must be above 0")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise RunError(f"scale is {self.scale}; it must be two factors, the smaller first")
         if not 0 <= self.least <= 1:

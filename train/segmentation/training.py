@@ -110,11 +110,15 @@ class Training:
         """At the first step."""
         if config.frozen:
             model.encoder.requires_grad_(False).eval()
+        if config.batch_norm == "frozen":
+            for module in model.encoder.modules():
+                if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+                    module.requires_grad_(False).eval()
         if isinstance(model, FeatureBinding) and model.binding is not None:
             model.binding.requires_grad_(stage.number == 1)  # it binds what are two sources
-        learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        groups = _groups(model, config.head_lr)
         optimizer = torch.optim.SGD(
-            learned, lr=stage.lr, momentum=config.momentum, weight_decay=config.weight_decay
+            groups, lr=stage.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
         return cls(config, stage, model, averaging(model, ranks), optimizer, ranks)
 
@@ -143,7 +147,7 @@ class Training:
         """One step; its loss is counted, to be averaged over the epoch."""
         rate = poly(self.stage.lr, self.step, self.stage.steps, power=self.config.power)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["times"]
         done = self.stage.before + self.step
         # for what the heads drop, in each rank its own
         torch.manual_seed(key(self.config.seed, "step", done, self.ranks.rank))
@@ -166,6 +170,17 @@ class Training:
         """What there is to say of an epoch."""
         mean = float(counts["losses"]) / len(self.batches)
         return {"stage": self.stage.number, "epoch": self.epoch, "mean_loss": mean}
+
+
+def _groups(model: Model, head_lr: float) -> list[dict[str, Any]]:
+    """What is learned, and how many times as fast as the rate says: the trunk, and the heads."""
+    trunk = {id(parameter) for parameter in model.encoder.parameters()}
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = (
+        {"params": [one for one in learned if id(one) in trunk], "times": 1.0},
+        {"params": [one for one in learned if id(one) not in trunk], "times": head_lr},
+    )
+    return [group for group in groups if group["params"]]
 
 
 def _averaged(numbers: dict[str, Tensor]) -> dict[str, Tensor]:

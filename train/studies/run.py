@@ -10,6 +10,7 @@ NAME-SCALE/       table.csv (mean, intervals, and single seeds) and other tables
 from pathlib import Path
 
 from quire.artifacts.digest import whole_file
+from quire.artifacts.errors import RunError
 from quire.train.report.grid import as_csv, as_table
 from quire.train.report.intervals import csv_text
 from quire.train.report.page import Picture, Section, picture, write_page
@@ -24,9 +25,13 @@ def conduct(
     """Carry out a study and write what came of it, also what there is on the way.
 
     Raises:
-        RunError: data is not at hand; or see `quire.train.classify.training.train`.
+        RunError: it has no such scale; data is not at hand; or see
+            `quire.train.classify.training.train`.
         BundleError, BuildError, SourceError: a bundle or a source is not what it should be.
     """
+    if scale not in study.scales:
+        known = ", ".join(study.scales)
+        raise RunError(f"{name} has no scale {scale}; it has {known}")
     layout = Layout()
     for findings in study.carry_out(scale, place, seeds=seeds):
         write(place.out / f"{name}-{scale}", study, scale, findings)

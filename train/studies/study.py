@@ -5,7 +5,7 @@ is written, is the same for all (`quire.train.studies.run`).
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -19,7 +19,8 @@ from quire.train.report.grid import Grid
 from quire.train.report.page import Table
 from quire.train.report.plots.figure import Panel
 
-Scale: TypeAlias = Literal["smoke", "small", "full"]
+Scale: TypeAlias = Literal["smoke", "small", "full", "paper"]
+USUAL: tuple[Scale, ...] = ("smoke", "small", "full")
 Say: TypeAlias = Callable[[str], None]
 Line: TypeAlias = tuple[str, ...]
 
@@ -92,6 +93,10 @@ class Study(Protocol):
     @property
     def paper(self) -> str:
         """Authors, year, and which table or figure."""
+
+    @property
+    def scales(self) -> Sequence[Scale]:
+        """Those that it has: `USUAL`, and `paper` where `full` is not all of the paper's."""
 
     def carry_out(
         self, scale: Scale, place: Place, *, seeds: int | None = None

@@ -78,6 +78,11 @@ class Trials(Generic[T, M]):
     trials: Callable[[Scale], Sequence[T]]
     present: Callable[[Results[M]], Layout]
 
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """Those that it has a number of seeds for."""
+        return tuple(self.seeds)
+
     def carry_out(
         self, scale: Scale, place: Place, *, seeds: int | None = None
     ) -> Iterator[Findings]:

@@ -140,7 +140,7 @@ def reference(subset: Subset, known: Annotation, counts: Any) -> bool:
         return present == [what]
     if number == "below":
         ids = [CLASS_NAMES.index(one) for one in present]
-        return any(0 < counts[i, j] < int(what) for i in ids for j in ids if i != j)
+        return any(counts[i, j] < int(what) for i in ids for j in ids if i != j)
     return {*present} == {*subset.name.split("+")}
 
 

@@ -12,6 +12,7 @@ from quire.artifacts.crop import centre_crop, cropped, cropped_mask
 from quire.artifacts.errors import RunError
 from quire.loaders.augment import to_float
 from quire.models.deeplab import upsampled
+from quire.train.engine.options import key
 from quire.train.engine.pretrained import INSTALLED, load_pretrained
 from quire.train.engine.runs import MODEL, read_run
 from quire.train.segmentation.measure import Measure, Predictor, count
@@ -131,3 +132,38 @@ def test_scores_of_whole_images_lie_where_they_did_in_training(size: tuple[int, 
     known = width if (width - 33) % 16 == 0 else (width - 1) // 16 * 16 - 15  # not what is beside
     errors = (found - ramp[0, 0])[:known]
     assert abs(float(errors.mean())) < 3 and float(errors.abs().max()) < 9  # pixels
+
+
+def test_heads_learn_as_many_times_as_fast(places: dict[str, Bundles], tmp_path: Path) -> None:
+    """Of an SGD without momentum or decay a step is the rate times the gradient."""
+    plain = of("baseline", epochs=1, batch_size=20, momentum=0.0, weight_decay=0.0)
+    found = {}
+    for times in (1.0, 10.0):
+        run = tmp_path / f"{times}"
+        config = replace(plain, head_lr=times)
+        train_segmentation(config, places["baseline"], run, running=RUNNING)
+        found[times] = load_file(run / MODEL)
+        assert ("head_lr" in read_run(run).config) == (times != 1)
+    torch.manual_seed(key(plain.seed, "weights"))
+    first = build_model(plain, 21).state_dict()
+    for name, value in first.items():
+        if "running" in name or "tracked" in name:
+            continue
+        one, ten = (found[times][name] - value for times in (1.0, 10.0))
+        factor = 10.0 if name.startswith("head.") else 1.0
+        torch.testing.assert_close(ten, factor * one, rtol=0.02, atol=1e-5)
+
+
+def test_batch_normalisation_of_the_trunk_can_stay(
+    places: dict[str, Bundles], tmp_path: Path
+) -> None:
+    config = of("baseline", batch_norm="frozen")
+    train_segmentation(config, places["baseline"], tmp_path / "run", running=RUNNING)
+    torch.manual_seed(key(config.seed, "weights"))
+    first, last = build_model(config, 21).state_dict(), load_file(tmp_path / "run" / MODEL)
+    stayed = {name for name, value in first.items() if torch.equal(last[name], value)}
+    trunk = {name for name in first if name.startswith("encoder.")}
+    assert trunk & stayed == {name for name in trunk if name.split(".")[2] == "1"}
+    assert not {name for name in stayed if name.startswith("head.") and name.endswith("_mean")}
+    with pytest.raises(RunError, match="head_lr is 0"):
+        of("baseline", head_lr=0.0)

@@ -137,7 +137,8 @@ def reference(place: Path, graph: int, initialisation: str, seed: int) -> Sparse
     batches = stream(place / "train", batch_size=8, shuffle=True, seed=seed)
     for _ in range(QUICK.epochs):
         for batch in batches:
-            logits = network(batch["image"].flatten(1).float() / 255)
+            pixels = batch["image"].flatten(1).float() / 255
+            logits = network((pixels - QUICK.mean) / QUICK.std)
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(logits, batch["label"]).backward()
             optimizer.step()

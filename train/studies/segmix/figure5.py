@@ -7,18 +7,17 @@ from quire.train.report.plots.curves import Curve, Curves
 from quire.train.studies.segmix.network import Ious
 from quire.train.studies.segmix.setting import METHODS, SETTINGS
 from quire.train.studies.segmix.table_layouts import on_subsets
-from quire.train.studies.segmix.tables import Column, notes, scenes_table, table
+from quire.train.studies.segmix.tables import both_means, notes, scenes_table
 from quire.train.studies.study import Figure, Layout
 
 
 def _layout(results: Ious, trunk: str) -> Layout:
     thresholds = {f"below-{one}": one for one in SETTINGS[results.scale].subsets.thresholds}
-    columns = {name: Column(of=trunk, subset=name) for name in thresholds}
-    grid = table(results, "mean IoU (%) on subsets of the val split", METHODS, columns)
-    figure = Figure(name="figure", panels=(_curves(grid, thresholds),), columns=1)
+    grids = both_means(results, METHODS, trunk, tuple(thresholds))
+    figure = Figure(name="figure", panels=(_curves(grids[0], thresholds),), columns=1)
     counts = scenes_table(results, tuple(thresholds))
     return Layout(
-        grids=(grid,),
+        grids=grids,
         tables={"scenes": counts},
         figures=(figure,),
         notes=(*notes(results), _PAPER),
@@ -37,7 +36,7 @@ def _curves(grid: Grid, thresholds: Mapping[str, int]) -> Curves:
     return Curves(
         title="Scenes with two classes that seldom meet",
         x_label="together in fewer training masks than",
-        y_label="mean IoU (%)",
+        y_label="mean IoU (%) of the classes that occur",
         curves=curves,
     )
 

@@ -47,6 +47,12 @@ class Network:
     separation: bool = False  # measured as it is before denoising
 
     @property
+    def answers(self) -> tuple[str, ...]:
+        """Those that were trained to the end: denoising leaves the bound one to its fate."""
+        denoised = self.config.denoises and not self.separation
+        return ("target",) if denoised else self.config.answers
+
+    @property
     def bundles(self) -> tuple[Bundled, ...]:
         """What is trained on, what subsets hang on, and what is measured on."""
         read = [self.data.cooccurrence, self.data.test]
@@ -72,7 +78,10 @@ class Network:
             report=place.report,
         )
         measured = [
-            Reached(subset=name, measured=one) for name, answers in found.items() for one in answers
+            Reached(subset=name, measured=one)
+            for name, answers in found.items()
+            for one in answers
+            if one.answer in self.answers
         ]
         classes = read_run(run).classes
         lines = [line_of(one, classes) for one in measured]

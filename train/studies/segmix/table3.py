@@ -3,7 +3,7 @@
 from quire.train.studies.segmix.network import Ious
 from quire.train.studies.segmix.setting import BASELINE, CC, CM, CUTMIX, METHODS, MIXUP
 from quire.train.studies.segmix.table_layouts import on_subsets
-from quire.train.studies.segmix.tables import Column, notes, scenes_table, table
+from quire.train.studies.segmix.tables import both_means, notes, scenes_table
 from quire.train.studies.study import Layout
 
 _SUBSETS = (
@@ -20,10 +20,9 @@ _PAPER = {
 
 
 def _layout(results: Ious, trunk: str) -> Layout:
-    columns = {name: Column(of=trunk, subset=name) for name in _SUBSETS}
-    grid = table(results, "mean IoU (%) on subsets of the val split", METHODS, columns, _PAPER)
+    grids = both_means(results, METHODS, trunk, _SUBSETS, _PAPER)
     counts = scenes_table(results, _SUBSETS)
-    return Layout(grids=(grid,), tables={"scenes": counts}, notes=notes(results))
+    return Layout(grids=grids, tables={"scenes": counts}, notes=notes(results))
 
 
 STUDY = on_subsets("Segmentation of complex scenes", "Table 3", _layout)

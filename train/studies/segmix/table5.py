@@ -26,13 +26,14 @@ from quire.train.studies.segmix.setting import (
     METHODS,
     MIXUP,
     RES101,
+    SEEDS,
     SETTINGS,
     networks,
     trunks_of,
 )
 from quire.train.studies.segmix.tables import Column, notes, table
 from quire.train.studies.study import Layout, Place, Scale
-from quire.train.studies.trials import ONE_SEED, Attempt, Trials
+from quire.train.studies.trials import Attempt, Trials
 
 CLEAN, RESNET, GOOGLENET = "clean", "ResNet-152", "GoogLeNet"
 _PUBLISHED = Bundled(dataset="uap", recipe=Perturbations())
@@ -50,6 +51,7 @@ _CRAFTS: Mapping[Scale, Craft] = {
     "smoke": Craft(schedule=Schedule(iterations=200, validate_every=50), scenes=24),
     "small": Craft(schedule=Schedule(iterations=1_200, validate_every=200), scenes=50),
     "full": Craft(),
+    "paper": Craft(),
 }
 
 
@@ -85,7 +87,8 @@ class Perturbed:
         )
         test = folders[self.network.data.test].place
         counted = count(run, test, how=how, device=place.running.device, report=place.report)
-        measured = [Reached(subset=ALL, measured=one) for one in counted.over()]
+        known = (one for one in counted.over() if one.answer in self.network.answers)
+        measured = [Reached(subset=ALL, measured=one) for one in known]
         classes = read_run(run).classes
         lines = [{"flipped": one.measured.flipped, **line_of(one, classes)} for one in measured]
         return Attempt(run=run, measured=measured, lines=lines)
@@ -148,7 +151,7 @@ _CLEAN = (
 STUDY = Trials(
     title="Segmentation under universal perturbations",
     paper=f"{AUTHORS}, Table 5",
-    seeds=ONE_SEED,
+    seeds=SEEDS,
     trials=_trials,
     present=_present,
 )

@@ -28,12 +28,13 @@ from quire.train.studies.segmix.setting import (
     METHODS,
     MIXUP,
     RES50,
+    SEEDS,
     SETTINGS,
     networks,
     trunks_of,
 )
 from quire.train.studies.study import Layout, Place, Scale
-from quire.train.studies.trials import ONE_SEED, Attempt, Results, Trials
+from quire.train.studies.trials import Attempt, Results, Trials
 
 _F, _MAE = "max F", "MAE"
 _PAPER = {
@@ -53,6 +54,11 @@ class Setting:
     network: Segment
 
 
+_FULL = Setting(
+    train=Bundled(dataset="duts", recipe=Scenes(split="train")),
+    test=Bundled(dataset="ecssd", recipe=Scenes(split="all")),
+    network=replace(SETTINGS["full"].network, crop=320),
+)
 _SOD = "sod"  # divided by `?train=`
 _SETTINGS: Mapping[Scale, Setting] = {
     "smoke": Setting(
@@ -65,11 +71,7 @@ _SETTINGS: Mapping[Scale, Setting] = {
         test=Bundled(dataset=_SOD, recipe=Scenes(split="test")),
         network=replace(SETTINGS["small"].network, epochs=40, denoising_epochs=10),
     ),
-    "full": Setting(
-        train=Bundled(dataset="duts", recipe=Scenes(split="train")),
-        test=Bundled(dataset="ecssd", recipe=Scenes(split="all")),
-        network=replace(SETTINGS["full"].network, crop=320),
-    ),
+    **dict.fromkeys(("full", "paper"), _FULL),
 }
 
 
@@ -188,7 +190,7 @@ _DATA = "The paper trains on the 10,553 images of DUT-S and measures on the 1,00
 STUDY = Trials(
     title="Salient objects",
     paper=f"{AUTHORS}, Table 6",
-    seeds=ONE_SEED,
+    seeds=SEEDS,
     trials=_trials,
     present=_present,
 )

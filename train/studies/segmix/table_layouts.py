@@ -8,6 +8,7 @@ from quire.train.studies.segmix.setting import (
     LITE,
     METHODS,
     RES101,
+    SEEDS,
     SETTINGS,
     SMALL,
     Method,
@@ -16,7 +17,6 @@ from quire.train.studies.segmix.setting import (
 )
 from quire.train.studies.segmix.tables import Column, notes, table
 from quire.train.studies.study import Layout, Scale
-from quire.train.studies.trials import ONE_SEED
 
 
 def by_trunk(
@@ -65,7 +65,7 @@ def _study(
     return Networks(
         title=title,
         paper=f"{AUTHORS}, {number}",
-        seeds=ONE_SEED,
+        seeds=SEEDS,
         trials=trials,
         present=present,
     )

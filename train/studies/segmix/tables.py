@@ -1,8 +1,9 @@
 """How the studies of SegMix lay out what they measured: methods in rows, ours beside the paper's.
 
-A network of feature binding has two answers for a scene, S_t and S_fb, a row each. The paper gives
-one number and does not say of which. It is set beside S_t, the answer that denoising trains; for a
-network that was not denoised, beside S_fb, which was trained to be the last word.
+A network of feature binding has two answers for a scene, S_t and S_fb, a row each until it is
+denoised: that trains S_t alone, and S_fb, which is left to its fate, is no answer any more. The
+paper gives one number and does not say of which. It is set beside S_t; for a network that was not
+denoised, beside S_fb, which was trained to be the last word.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from quire.train.segmentation.evaluate import ALL
 from quire.train.segmentation.measure import Measured
 from quire.train.segmentation.run import WEIGHTS
 from quire.train.studies.segmix.network import Ious, Part, percents
-from quire.train.studies.segmix.setting import SETTINGS, Method
+from quire.train.studies.segmix.setting import SETTINGS, Method, Setting
 
 _NAMES = {"target": "S_t", "bound": "S_fb"}
 
@@ -75,6 +76,25 @@ def table(
     )
 
 
+def both_means(
+    results: Ious,
+    methods: Mapping[str, Method],
+    trunk: str,
+    subsets: Sequence[str],
+    paper: Mapping[str, Sequence[float]] | None = None,
+) -> tuple[Grid, Grid]:
+    """Subsets in columns, by the mean over the classes that occur, and over all that are told.
+
+    The paper does not say which of them it has. In a few scenes a class that is told once, where it
+    is not, has an IoU of 0, and weighs as much in the second mean as one that is everywhere.
+    """
+    occur = {name: Column(of=trunk, subset=name, part=occurring) for name in subsets}
+    told = {name: Column(of=trunk, subset=name) for name in subsets}
+    first = "mean IoU (%) over the classes that occur in a subset"
+    second = "mean IoU (%) over the classes that occur or are predicted"
+    return table(results, first, methods, occur, paper), table(results, second, methods, told)
+
+
 def _labels(results: Ious, row: str) -> list[tuple[str, str]]:
     """The answers of a method's networks, and how the row of each is called."""
     measured = (
@@ -108,16 +128,26 @@ def notes(results: Ious) -> tuple[str, ...]:
     ours = (
         f"Trained on {setting.dataset}, {setting.train}, in crops of {network.crop} pixels and"
         f" batches of {network.batch_size} for {network.epochs} epochs, and"
-        f" {network.denoising_epochs} of denoising; Binding-CC on {setting.blends:,} blends for"
+        f" {network.denoising_epochs} of denoising; Binding-CC on {_blends(setting)} for"
         f" {setting.blend_epochs} epochs. Trunks begin with {' or '.join(began)} weights."
     )
-    return (ours, _ANSWERS) if scale == "full" else (ours, _ANSWERS, _PAPERS)
+    others = {"full": (_SHARE,), "paper": ()}.get(scale, (_PAPERS,))
+    return (ours, _ANSWERS, *others)
 
+
+def _blends(setting: Setting) -> str:
+    return "all blends" if setting.blends is None else f"{setting.blends:,} blends"
+
+
+_SHARE = (
+    "Binding-CC sees as many blends as the others see scenes. The paper's sees all 295,545 in each"
+    " of its 50 epochs, 28 times as many: that is scale paper."
+)
 
 _ANSWERS = (
-    "S_t is the dominant source's answer, S_fb the one that binds both sources. The paper has one"
-    " number for each network and does not say of which: it stands beside S_t, which denoising"
-    " trains, or, before denoising, beside S_fb."
+    "Of networks that were denoised the answer is S_t, the dominant source's: denoising trains no"
+    " other. Before it there is S_fb too, which binds both sources. The paper has one number for"
+    " each network and does not say of which: it stands beside S_t, or, before denoising, S_fb."
 )
 _PAPERS = (
     "The paper's networks are ResNets that begin with ImageNet's weights, trained on 10,582 scenes"

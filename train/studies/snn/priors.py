@@ -11,7 +11,7 @@ six small graphs for the embedded digits, and shows that everything fits togethe
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from quire.train.sparse.run import Sparse
 from quire.train.sparse.training import train_networks
 from quire.train.studies.bundles import DIGITS, Bundled, Ready, built, clean, missing, not_at_hand
 from quire.train.studies.snn.correlation import Coefficient, Correlation, correlations
-from quire.train.studies.study import Findings, Layout, Place, Scale
+from quire.train.studies.study import USUAL, Findings, Layout, Place, Scale
 
 Floats: TypeAlias = NDArray[np.float64]
 Paper: TypeAlias = Mapping[tuple[str, str], tuple[float, float]]  # rho and tau
@@ -143,6 +143,8 @@ def properties_of(graphs: Iterable[StoredGraph]) -> dict[str, Floats]:
 @dataclass(frozen=True, kw_only=True)
 class Priors:
     """A study of networks whose structure is a random graph: all of them trained and attacked."""
+
+    scales: ClassVar[tuple[Scale, ...]] = USUAL
 
     title: str
     paper: str

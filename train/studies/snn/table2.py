@@ -5,6 +5,7 @@ Its steps are what random graphs are in Table 1, and its prunings what initialis
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from quire.train.studies.snn.priors import (
     scores,
     settings,
 )
-from quire.train.studies.study import Findings, Layout, Place, Scale
+from quire.train.studies.study import USUAL, Findings, Layout, Place, Scale
 
 _RECIPES: Mapping[Scale, Pruned] = {
     "smoke": Pruned(layers=(10, 20, 10), inputs=64, steps=4, prunings=2),
@@ -62,6 +63,8 @@ _DISAGREES = (
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """The study of a network that is pruned: attacked after every step."""
+
+    scales: ClassVar[tuple[Scale, ...]] = USUAL
 
     title: str
     paper: str
