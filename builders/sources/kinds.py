@@ -11,6 +11,7 @@ from quire.builders.sources.celeba import open_celeba
 from quire.builders.sources.cifar import Cifar, open_cifar
 from quire.builders.sources.coco import Coco, open_coco
 from quire.builders.sources.coco_choice import path_and_choice
+from quire.builders.sources.context import SPLITS, open_context
 from quire.builders.sources.folders import SUFFIXES, ClassFolders, open_folders, path_and_size
 from quire.builders.sources.graphs import GraphFolder, open_graphs
 from quire.builders.sources.mnist import Mnist, open_mnist
@@ -237,6 +238,14 @@ SOURCES: Mapping[str, SourceKind] = {
         None,
         _saliency,
         addresses=True,
+        holds=SCENES,
+    ),
+    "context": SourceKind(
+        "drawn objects that always have a companion, and tests without it; nothing to download",
+        "context: 500 scenes of 128x128 a split; context:N for N; context:N?size=64, and ?seed=1;"
+        " ?bias=often has some objects in training by themselves or with another companion",
+        SPLITS,
+        open_context,
         holds=SCENES,
     ),
     "shapes": SourceKind(

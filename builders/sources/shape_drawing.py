@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 Field: TypeAlias = NDArray[np.float64]
 Window: TypeAlias = tuple[slice, slice]
 
-_COLOURS = {"red": (205, 65, 55), "green": (70, 165, 75), "blue": (65, 95, 205)}
-_COLOURS["yellow"] = (215, 185, 60)
 _DIRECTIONS = 64
 _EXACT = 1 << 20  # sines are rounded to such parts
+
+
+@dataclass(frozen=True, slots=True)
+class Tint:
+    """A colour as shapes have it, each a little otherwise."""
+
+    colour: tuple[int, int, int]  # RGB, 0..255
+    spread: float  # levels of which a channel's half is added or taken away, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +136,16 @@ def _between(knots: Field, count: int) -> Field:
     return mixed
 
 
-def drawn_over(image: Field, raster: Raster, colour: str, *, rng: np.random.Generator) -> None:
+def drawn_over(image: Field, raster: Raster, tint: Tint, *, rng: np.random.Generator) -> None:
     """Draw an object over what is there: its colour as this one has it, in light and dark bands."""
-    tint = np.array(_COLOURS[colour]) + 50 * (rng.random(3) - 0.5)
+    own = np.array(tint.colour) + tint.spread * (rng.random(3) - 0.5)
     light, bands, strength = rng.random(3)
     saw = raster.along * (1 + 2 * bands)
     wave = np.abs(saw - np.floor(saw) - 0.5) * 4 - 1  # -1..1
     shade = 0.8 + 0.3 * light + 0.2 * strength * wave
     cover = (0.5 - raster.distance).clip(0, 1)[..., None]
     there = image[raster.window]
-    there += cover * (tint * shade[..., None] - there)
+    there += cover * (own * shade[..., None] - there)
 
 
 def outline(owner: NDArray[np.uint8], *, width: int) -> NDArray[np.bool_]:

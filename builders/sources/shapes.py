@@ -8,58 +8,47 @@ never; `blue_disc`, which has the number of VOC's person, belongs to none and co
 them. Told apart from the background alone, shapes are salient objects.
 """
 
-import re
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass
 
 import numpy as np
 
 from quire.artifacts.errors import SourceError
-from quire.artifacts.masks import VOID
 from quire.builders.draws import sample_rng
 from quire.builders.sources import layout
+from quire.builders.sources.drawn_scenes import DrawnScenes, arranged, options_of
 from quire.builders.sources.saliency import CLASS_NAMES as SALIENCY
-from quire.builders.sources.scene import Annotation, Mask, Scene, SceneObject
-from quire.builders.sources.shape_drawing import (
-    Placed,
-    Raster,
-    backdrop,
-    drawn_over,
-    outline,
-    rasterised,
-)
-from quire.builders.sources.source import MASKS, SCENES
+from quire.builders.sources.scene import Annotation
+from quire.builders.sources.shape_drawing import Placed, Tint
 
 SHAPES = ("ring", "cross", "square", "triangle", "disc")
-COLOURS = ("red", "green", "blue", "yellow")
+COLOURS = {
+    "red": (205, 65, 55),
+    "green": (70, 165, 75),
+    "blue": (65, 95, 205),
+    "yellow": (215, 185, 60),
+}
 CLASS_NAMES = ("background", *(f"{colour}_{shape}" for colour in COLOURS for shape in SHAPES))
 COMPANION = CLASS_NAMES.index("blue_disc")
 
 _SPLITS = ("train", "val")
 _SALIENT = "salient"
 _DRAWING = "1"  # to be counted up whenever a scene comes out otherwise
-_LENGTH = 500
-_MAX_LENGTH = 1_000_000
-_SIDE, _LEAST, _MOST = 128, 32, 1_024
+_SPREAD = 50  # levels, by which colours vary
 _SETTINGS = 5
 _OBJECTS = (0.48, 0.70, 0.82, 0.89, 1.0)  # how many objects, summed up: about as VOC's val split
 _TRIES = 12  # to find a place that hides no other object
-_CLEARANCE = 0.6  # of the two radii: how far centres are apart at least
+_RADII, _CLEARANCE = (0.11, 0.17), 0.6
+_TINTS = tuple(Tint(colour, _SPREAD) for colour in COLOURS.values())
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes:
+class Shapes(DrawnScenes):
     """Drawn scenes. One depends on seed, split, size and its own number alone.
 
     Of `salient` ones the masks, without VOID borders, say where any object is and nothing else.
     """
 
-    split: str
-    length: int = _LENGTH
-    size: tuple[int, int] = (_SIDE, _SIDE)  # (W, H)
-    seed: int = 0
     salient: bool = False
-    step: str = SCENES
 
     @property
     def kind(self) -> str:
@@ -72,109 +61,41 @@ class Shapes:
         return SALIENCY if self.salient else CLASS_NAMES
 
     @property
-    def ids(self) -> list[str]:
-        """Split and number."""
-        return [f"{self.split}_{index:06d}" for index in range(self.length)]
+    def tells_apart(self) -> bool:
+        """Whether the classes are told."""
+        return not self.salient
 
-    @property
-    def image_extension(self) -> None:
-        """None: there are no files."""
-        return None
+    def told(self, truth: Annotation) -> Annotation:
+        """Of salient objects no more than where one is, border and all."""
+        return Annotation((truth.mask > 0).astype(np.uint8)) if self.salient else truth
 
-    @property
-    def has_instances(self) -> bool:
-        """True, where more than the class masks is read, and classes are told apart."""
-        return self.step != MASKS and not self.salient
-
-    @property
-    def has_objects(self) -> bool:
-        """True, where more than the class masks is read, and classes are told apart."""
-        return self.step != MASKS and not self.salient
-
-    def __len__(self) -> int:
-        return self.length
-
-    def narrowed(self, step: str) -> "Shapes":
-        """The same scenes, of which no more is drawn than one of STEPS."""
-        return replace(self, step=step)
-
-    def mask(self, index: int) -> Mask:
-        """The class mask of a scene."""
-        return self.annotation(index).mask
-
-    def annotation(self, index: int) -> Annotation:
-        """Mask, instances and objects of a scene; the objects from the farthest to the nearest."""
-        return self._told(_annotated(self._placed(index), self.size)[0])
-
-    def scene(self, index: int) -> Scene:
-        """A whole scene."""
-        placed = self._placed(index)
-        truth, rasters = _annotated(placed, self.size)
-        rng = sample_rng(self.seed, f"shapes/{self.split}/pixels", index)
-        image = backdrop(self.size, rng=rng)
-        for one, raster in zip(placed, rasters, strict=True):
-            drawn_over(image, raster, COLOURS[(one.class_id - 1) // len(SHAPES)], rng=rng)
-        noise = rng.integers(-8, 9, (2, *image.shape), np.int8).sum(axis=0, dtype=np.int8)
-        return Scene((image + noise).clip(0, 255).astype(np.uint8), None, self._told(truth))
-
-    def fingerprint(self) -> str:
-        """sha256 over what the scenes are drawn from."""
-        about = {"drawing": _DRAWING, "length": self.length, "seed": self.seed, "size": self.size}
-        if self.salient:
-            about["classes"] = _SALIENT
-        return layout.combined(
-            (f"?{name}", sha256(str(value).encode()).hexdigest()) for name, value in about.items()
-        )
-
-    def _told(self, truth: Annotation) -> Annotation:
-        """What masks say: of salient objects no more than where one is, border and all."""
-        if not self.salient:
-            return truth
-        return Annotation((truth.mask > 0).astype(np.uint8))
-
-    def _placed(self, index: int) -> list[Placed]:
-        layout.check_range(index, index + 1, len(self))
+    def placed(self, index: int) -> list[Placed]:
+        """The shapes of a scene, the nearest last."""
         rng = sample_rng(self.seed, f"shapes/{self.split}/objects", index)
-        width, height = self.size
-        side = min(self.size)
-        return _arranged(_met(rng), (width / side, height / side), rng)
+        shapes = [(class_id, SHAPES[(class_id - 1) % len(SHAPES)]) for class_id in _met(rng)]
+        return arranged(shapes, self.extent, rng, radii=_RADII, clearance=_CLEARANCE, tries=_TRIES)
+
+    def tint(self, one: Placed) -> Tint:
+        """The colour of a shape's class."""
+        return _TINTS[(one.class_id - 1) // len(SHAPES)]
+
+    def about(self) -> dict[str, str]:
+        """The version of the drawing, and what masks say."""
+        return {"drawing": _DRAWING} | ({"classes": _SALIENT} if self.salient else {})
 
 
 def open_shapes(where: str, split: str) -> Shapes:
     """Open drawn scenes: `N?size=S&seed=K&classes=salient`; each part may be left out.
 
     Raises:
-        SourceError: an unknown split, or numbers that are none or out of range.
+        SourceError: an unknown split or option, or numbers that are none or out of range.
     """
     layout.check_split("shapes", split, _SPLITS)
-    numbers, _, rest = where.partition("?")
-    options = dict(option.partition("=")[::2] for option in rest.split("&") if option)
-    size, seed = options.pop("size", str(_SIDE)), options.pop("seed", "0")
-    classes = options.pop("classes", None)
-    if options:
-        known = "size, seed and classes"
-        raise SourceError(f"shapes: there is no option {min(options)!r}; there are {known}")
+    given = options_of("shapes", where, ("classes",))
+    classes = given.others.get("classes")
     if classes not in (None, _SALIENT):
         raise SourceError(f"shapes: classes may be {_SALIENT}, not {classes!r}")
-    if numbers and not _fits(numbers, 1, _MAX_LENGTH):
-        raise SourceError(f"shapes: {numbers!r} is no number of scenes, 1 to {_MAX_LENGTH:,}")
-    sides = size.split("x")
-    if len(sides) > 2 or not all(_fits(side, _LEAST, _MOST) for side in sides):
-        wanted = f"a side of {_LEAST} to {_MOST:,}, or two: 64x48"
-        raise SourceError(f"shapes: the size {size!r} is not {wanted}")
-    if not _fits(seed, 0, 2**63):
-        raise SourceError(f"shapes: the seed {seed!r} is not a whole number from 0")
-    return Shapes(
-        split,
-        int(numbers or _LENGTH),
-        (int(sides[0]), int(sides[-1])),
-        int(seed),
-        salient=classes is not None,
-    )
-
-
-def _fits(text: str, low: int, high: int) -> bool:
-    return re.fullmatch("[0-9]{1,19}", text) is not None and low <= int(text) <= high
+    return Shapes(split, given.length, given.size, given.seed, salient=classes is not None)
 
 
 def _setting(class_id: int) -> int | None:
@@ -203,51 +124,3 @@ def _met(rng: np.random.Generator) -> list[int]:
             group = next_door if which > 0.97 else at_home
             met.append(group[int(rng.integers(len(group)))])
     return met
-
-
-def _arranged(
-    classes: list[int], extent: tuple[float, float], rng: np.random.Generator
-) -> list[Placed]:
-    """Objects in their places, the nearest last; one that would hide another is left out.
-
-    The unit is the shorter side of the scene, whose `extent` is (W, H) in it.
-    """
-    placed: list[Placed] = []
-    for class_id in classes:
-        radius = 0.11 + 0.17 * rng.random()
-        direction = int(rng.integers(64))
-        for x, y in 0.14 + 0.72 * rng.random((_TRIES, 2)):
-            one = Placed(
-                class_id,
-                SHAPES[(class_id - 1) % len(SHAPES)],
-                (float(x) * extent[0], float(y) * extent[1]),
-                radius,
-                direction,
-            )
-            if all(one.is_clear_of(other, _CLEARANCE) for other in placed):
-                placed.append(one)
-                break
-    return placed
-
-
-def _annotated(placed: list[Placed], size: tuple[int, int]) -> tuple[Annotation, list[Raster]]:
-    """What is where: masks with their VOID borders, and the objects of which a pixel is seen."""
-    rasters = [rasterised(one, size) for one in placed]
-    owner = np.zeros(size[::-1], np.uint8)  # the object, from 1, that is nearest in each pixel
-    for number, raster in enumerate(rasters, 1):
-        owner[raster.window][raster.distance < 0] = number
-    seen = np.bincount(owner.ravel(), minlength=len(placed) + 1)
-    objects = tuple(
-        SceneObject(
-            one.class_id,
-            occluded=bool(seen[number] < (raster.distance < 0).sum()),
-            truncated=raster.is_cut,
-            difficult=False,
-        )
-        for number, (one, raster) in enumerate(zip(placed, rasters, strict=True), 1)
-        if seen[number]
-    )
-    border = outline(owner, width=max(1, min(size) // 160))
-    class_ids = np.array([0, *(one.class_id for one in placed)], np.uint8)
-    mask = np.where(border, np.uint8(VOID), class_ids[owner])
-    return Annotation(mask, np.where(border, np.uint8(VOID), owner), objects), rasters

@@ -34,16 +34,19 @@ Model: TypeAlias = DeepLab | FeatureBinding
 
 WEIGHTS = "weights"  # what a run's record calls the file that its trunk began with
 COOCCURRENCE, CLEAN, PSEUDO = "cooccurrence", "clean", "pseudo"  # and further bundles
-SEPARATION = "separation.safetensors"  # weights before denoising, of a run that has two stages
+SEPARATION = "separation.safetensors"  # weights after the first of two stages
 BINDING: Set[Variant] = {"binding-cc", "binding-cm"}
 # Fields that are on record where they are not the default: older runs do not have them.
-_LATER = ("frozen", "longest", "least", "head_lr", "batch_norm")
+_LATER = ("frozen", "longest", "least", "head_lr", "batch_norm", "clean_epochs")
 # Fields that not every variant has: what is never used is not on record.
 _OF_VARIANT: Mapping[Variant, Set[str]] = {
-    "baseline": {"scale", "flip"},
-    "mixup": {"scale", "flip", "alpha"},
-    "mixup-cm": {"scale", "flip", "alpha", "gamma", "max_total", "least"},
-    "cutmix": {"scale", "flip", "alpha"},
+    "baseline": {"scale", "flip", "clean_epochs", "denoising_lr"},
+    "mixup": {"scale", "flip", "alpha", "clean_epochs", "denoising_lr"},
+    "mixup-cm": {
+        *("scale", "flip", "alpha", "gamma", "max_total", "least"),
+        *("clean_epochs", "denoising_lr"),
+    },
+    "cutmix": {"scale", "flip", "alpha", "clean_epochs", "denoising_lr"},
     "binding-cc": {"scale", "flip", "binding_head", "denoising_epochs", "denoising_lr"},
     "binding-cm": {
         *("scale", "flip", "alpha", "gamma", "max_total", "least"),
@@ -116,8 +119,11 @@ class Segment:
     """Bind the two sources that feature binding has told apart; without, it only tells them."""
     denoising_epochs: int = 50
     """Times that every scene is seen in the second stage of feature binding; 0: there is none."""
+    clean_epochs: int = 0
+    """Of the others: times that every scene is seen, as it is, in a second stage like that one: the
+    control of denoising."""
     denoising_lr: float = 2.5e-5
-    """Learning rate at the beginning of that stage."""
+    """Learning rate at the beginning of the second stage."""
     images: int | None = None
     """Train on so many scenes, chosen at random once and for all; default: all."""
     precision: Precision = "auto"
@@ -137,7 +143,7 @@ class Segment:
             RunError: a field is out of range.
         """
         check_at_least(1, self, "crop", "epochs", "images", "max_total", "longest", error=RunError)
-        check_at_least(0, self, "denoising_epochs", "gamma", error=RunError)
+        check_at_least(0, self, "denoising_epochs", "clean_epochs", "gamma", error=RunError)
         if self.batch_size < 2:
             raise RunError(f"batch_size is {self.batch_size}; batches are normalised: 2 at least")
         if not 0 < self.head_lr < math.inf:
@@ -174,9 +180,14 @@ class Segment:
         return ("target", "bound", "phantom") if self.binding_head else ("target", "phantom")
 
     @property
-    def denoises(self) -> bool:
+    def two_stages(self) -> bool:
         """Whether there is a second stage."""
-        return self.binds and self.denoising_epochs > 0
+        return self.second_epochs > 0
+
+    @property
+    def second_epochs(self) -> int:
+        """Of the second stage: denoising of feature binding, clean scenes of all others."""
+        return self.denoising_epochs if self.binds else self.clean_epochs
 
     @property
     def normalised_by(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -223,6 +234,8 @@ def recorded(config: Segment) -> dict[str, Any]:
     """
     of_some = set().union(*_OF_VARIANT.values())
     absent = of_some - _OF_VARIANT[config.variant] | {WEIGHTS}
+    if not config.binds and not config.two_stages:
+        absent.add("denoising_lr")
     absent |= {name for name in _LATER if getattr(config, name) == getattr(Segment, name)}
     mean, std = config.normalised_by
     record = to_record(replace(config, mean=mean, std=std))
@@ -253,8 +266,8 @@ def trained(folder: Path, *, separation: bool = False) -> tuple[Run, Segment, Mo
     if not is_finished(folder):
         raise RunError(f"{folder} is not finished: train it again to go on where it stopped")
     config: Segment = config_of(run, Segment)
-    if separation and not config.denoises:
-        raise RunError(f"{folder} has no stage of denoising, and no weights from before it")
+    if separation and not config.two_stages:
+        raise RunError(f"{folder} has one stage alone, and no weights from before a second")
     with torch.device("meta"):
         model = build_model(config, len(run.classes))
     model.to_empty(device="cpu")

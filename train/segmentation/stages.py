@@ -104,7 +104,7 @@ def prepared(
     run, blend = _blend(config, run, bundles.cooccurrence, pseudo, ranks.device)
     first = Stage(
         name="separation" if config.binds else "training",
-        weights=SEPARATION if config.denoises else MODEL,
+        weights=SEPARATION if config.two_stages else MODEL,
         number=1,
         batches=batches,
         blend=blend,
@@ -113,22 +113,22 @@ def prepared(
         lr=config.lr,
         seed=config.seed,
     )
-    if not config.denoises:
+    if not config.two_stages:
         return run, [first]
     run, clean = _clean(config, run, bundles, ranks, running)
-    return run, [first, _denoising(config, clean, before=first.steps)]
+    return run, [first, _second(config, clean, before=first.steps)]
 
 
-def _denoising(config: Segment, clean: SceneBatches, *, before: int) -> Stage:
-    """The second stage of feature binding."""
+def _second(config: Segment, clean: SceneBatches, *, before: int) -> Stage:
+    """Denoising of feature binding, or its control: clean scenes, as the baseline learns them."""
     return Stage(
-        name="denoising",
+        name="denoising" if config.binds else "clean",
         weights=MODEL,
         number=2,
         batches=clean,
         blend=as_it_is,
-        objective=denoised,
-        epochs=config.denoising_epochs,
+        objective=denoised if config.binds else OBJECTIVES["baseline"],
+        epochs=config.second_epochs,
         lr=config.denoising_lr,
         seed=_denoising_seed(config),
         before=before,
@@ -151,7 +151,7 @@ def as_stored(batch: Batch, draws: Draws) -> Blended:
 def _check_named(config: Segment, bundles: Bundles) -> None:
     wanted = {
         COOCCURRENCE: config.pairs_by_cooccurrence,
-        CLEAN: config.variant == "binding-cc" and config.denoises,
+        CLEAN: config.variant == "binding-cc" and config.two_stages,
     }
     for name, is_wanted in wanted.items():
         if is_wanted and getattr(bundles, name) is None:

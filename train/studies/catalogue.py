@@ -18,6 +18,7 @@ from quire.train.studies.mbsg import table2 as mbsg_table2
 from quire.train.studies.mbsg import table3 as mbsg_table3
 from quire.train.studies.mbsg import table4 as mbsg_table4
 from quire.train.studies.mbsg import table5 as mbsg_table5
+from quire.train.studies.segmix import bias as segmix_bias
 from quire.train.studies.segmix import figure5 as segmix_figure5
 from quire.train.studies.segmix import table1 as segmix_table1
 from quire.train.studies.segmix import table3 as segmix_table3
@@ -60,6 +61,7 @@ STUDIES: Mapping[str, Study] = {
     "segmix-table8": segmix_table8.STUDY,
     "segmix-table9": segmix_table9.STUDY,
     "segmix-table10": segmix_table10.STUDY,
+    "segmix-bias": segmix_bias.STUDY,
     "segmix-figure5": segmix_figure5.STUDY,
     "snn-figures": snn_figures.STUDY,
     "snn-table1": snn_table1.STUDY,

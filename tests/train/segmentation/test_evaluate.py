@@ -130,7 +130,7 @@ def test_the_network_before_denoising_can_be_measured_too(place: Path) -> None:
     expected = slow_counts(place / "binding", "target", separation=True)
     assert nearly(counted.answers["target"].numpy(), expected)
     assert not nearly(slow_counts(place / "binding", "target"), expected)
-    with pytest.raises(RunError, match="no stage of denoising"):
+    with pytest.raises(RunError, match="has one stage alone"):
         count(place / "baseline", str(place / "val"), how=how)
 
 

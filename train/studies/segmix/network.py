@@ -24,8 +24,8 @@ class Data:
     scenes: Bundled  # to train on
     blends: Bundled  # of these scenes, by category
     cooccurrence: Bundled  # of their classes
-    subsets: Bundled  # of what is measured on; its recipe's co-occurrence is the one above
     test: Bundled
+    subsets: Bundled | None = None  # of what is measured on; its recipe's co-occurrence is that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Network:
     @property
     def answers(self) -> tuple[str, ...]:
         """Those that were trained to the end: denoising leaves the bound one to its fate."""
-        denoised = self.config.denoises and not self.separation
+        denoised = self.config.two_stages and not self.separation
         return ("target",) if denoised else self.config.answers
 
     @property
@@ -68,6 +68,7 @@ class Network:
         """Train and measure one seed, as far as that was not done before."""
         run = self.trained(seed, folders, place)
         counts = folders[self.data.cooccurrence].place
+        assert self.data.subsets is not None
         recipe = replace(self.data.subsets.recipe, cooccurrence=counts)
         found = evaluate_segmentation(
             run,
@@ -110,7 +111,7 @@ class Network:
 
     @property
     def _reads_scenes(self) -> bool:
-        return self.config.variant != "binding-cc" or self.config.denoises
+        return self.config.variant != "binding-cc" or self.config.two_stages
 
 
 def weights_of(trunk: Trunk, place: Place) -> str | None:

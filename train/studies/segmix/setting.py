@@ -173,5 +173,5 @@ def _network(setting: Setting, row: str, method: Method, trunk: str) -> Network:
         column=trunk,
         config=config,
         data=setting.data,
-        separation=method.separation and config.denoises,
+        separation=method.separation and config.two_stages,
     )
