@@ -70,6 +70,14 @@ class SparseNetworks(nn.Module):
         else:
             weight = self._padded(self.input_weight, self.source_slots, self.num_sources)
             drive = (weight @ inputs.mT).flatten(0, 1).index_select(0, self.source_slots)
+        return self.logits_of_drive(drive)
+
+    def replacing(self, images: Tensor) -> "Replacing":
+        """What is asked of images of which one input or a few are replaced. (B, inputs)."""
+        return Replacing(self, images)
+
+    def logits_of_drive(self, drive: Tensor) -> Tensor:
+        """Logits, from what the sources receive. (sum of sources, B) -> (M, B, outputs)."""
         sinks = self._padded(self.hidden(drive), self.sink_slots, self.num_sinks)
         weight = self._padded(self.output_weight, self.sink_slots, self.num_sinks)
         logits: Tensor = torch.baddbmm(self.output_bias.unsqueeze(1), sinks.mT, weight)
@@ -103,6 +111,34 @@ class SparseNetworks(nn.Module):
         network.output.weight.copy_(self.output_weight.split(sinks)[index].T)
         network.output.bias.copy_(self.output_bias[index])
         return network
+
+
+class Replacing:
+    """Logits of images of which few inputs are replaced, from those of the images as they are.
+
+    A weighted sum of all inputs, which takes most of the time of a network with few neurons, is
+    computed once for each image; what is replaced is added as the change of one column or a few.
+    """
+
+    def __init__(self, networks: SparseNetworks, images: Tensor) -> None:
+        """Of B images. (B, inputs)."""
+        self.networks = networks
+        self.images = images
+        self._drive = networks.input_weight @ ((images - networks.mean) / networks.std).T
+        sources = torch.tensor(networks.num_sources, device=images.device)
+        self._member = torch.arange(len(networks), device=images.device).repeat_interleave(sources)
+
+    def __call__(self, image: Tensor, index: Tensor, value: Tensor) -> Tensor:
+        """Logits of n images for each network, whose inputs at `index` are `value`.
+
+        (M, n) int64 of [0, B), (M, n, c) int64 of [0, inputs), (M, n, c) -> (M, n, outputs).
+        """
+        networks, member = self.networks, self._member
+        change = (value.to(self.images) - self.images[image.unsqueeze(2), index]) / networks.std
+        drive = self._drive.gather(1, image[member])
+        for place, by in zip(index.unbind(2), change.unbind(2), strict=True):
+            drive += networks.input_weight.gather(1, place[member]) * by[member]
+        return networks.logits_of_drive(drive)
 
 
 def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:

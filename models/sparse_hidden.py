@@ -121,6 +121,7 @@ class _Bags(nn.Module):
     row: Tensor
     edge: Tensor
     rank: Tensor
+    bag: Tensor
     start: Tensor
     start_in_layer: Tensor
 
@@ -135,6 +136,7 @@ class _Bags(nn.Module):
             "row": read[edge],
             "edge": edge,  # whose weight it is
             "rank": edge.argsort(),
+            "bag": made[edge],  # which sum it is part of
             "start": count.cumsum(0) - count,
             "start_in_layer": torch.cat([layer.cumsum(0) - layer for layer in layers]),
         }
@@ -185,6 +187,9 @@ class _Propagate(torch.autograd.Function):
         return drive, both[: len(weight)], both[len(weight) :], None
 
 
+_SUM = 0  # embedding_bag's number of the mode
+
+
 def _sums(table: Tensor, rows: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
     """A weighted sum of rows for each start. -> (starts, B)."""
     return F.embedding_bag(rows, table, starts, mode="sum", per_sample_weights=weights)
@@ -192,10 +197,9 @@ def _sums(table: Tensor, rows: Tensor, starts: Tensor, weights: Tensor) -> Tenso
 
 def _weights_gradient(table: Tensor, pull: Tensor, bags: _Bags) -> Tensor:
     """The product of what an edge reads and the gradient of what it makes. -> (E,)."""
-    with torch.enable_grad():  # one sum too many, but no (E, B) table of what the edges read
-        weights = table.new_zeros(len(bags.edge)).requires_grad_()
-        sums = _sums(table, bags.row, bags.start, weights)
-    (gradient,) = torch.autograd.grad(sums, weights, pull)
+    # what autograd calls for these sums; it makes no (E, B) table of what the edges read
+    backward = torch.ops.aten._embedding_bag_per_sample_weights_backward
+    gradient: Tensor = backward(pull, table, bags.row, bags.start, bags.bag, _SUM)
     return gradient[bags.rank]
 
 

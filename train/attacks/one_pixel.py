@@ -17,6 +17,8 @@ from quire.train.attacks.evolution import Evolution, places
 from quire.train.attacks.results import Outcome
 from quire.train.attacks.targets import (
     Models,
+    Replaceable,
+    Replaced,
     confidence,
     evaluating,
     is_right,
@@ -58,7 +60,7 @@ def one_pixel(
     numbers: Tensor | None = None,
     shape: Shape | None = None,
     evolution: Evolution | None = None,
-    chunk: int = 2**13,
+    chunk: int | None = None,
 ) -> Pixels:
     """Look for a pixel of each image with which each model that had it right has it wrong.
 
@@ -67,18 +69,22 @@ def one_pixel(
     on the number of the model alone, whatever is attacked beside them: `rows`, and `numbers` (M,)
     int64, by default 0 to M - 1, all in [0, 2^31). A pair that is done costs nothing more.
 
-    At most `chunk` images are seen at once, after the first M B. Candidates are kept for all pairs:
-    attack fewer images or models at a time where memory is short, and find the same.
+    At most `chunk` images are seen at once, after the first M B; by default 8,192, or 524,288 on a
+    GPU. Candidates are kept for all pairs: attack fewer images or models at a time where memory is
+    short, and find the same.
 
     With more than two classes an image can be missed: where the label is least probable, it may
     still be more probable than any other class.
     """
     channels, height, width = shape or images.shape[1:]
-    target = _Target(models, images, labels, (channels, height, width), chunk)
+    if chunk is None:
+        chunk = 2**19 if images.device.type == "cuda" else 2**13
     numbers = torch.arange(len(models)) if numbers is None else numbers
     keys = (numbers.to(rows)[:, None] << 32) + rows  # (M, B), no two of them equal
     keys = keys.to(images.device)
     with evaluating(models), torch.no_grad():
+        replaced = models.replacing(images.flatten(1)) if isinstance(models, Replaceable) else None
+        target = _Target(models, images, labels, (channels, height, width), chunk, replaced)
         correct = is_right(models(images.expand(len(models), *images.shape)), labels)
         found = _nothing(correct, images, channels)
         _search(target, keys, evolution or Evolution(), found)
@@ -93,11 +99,16 @@ def with_pixel(images: Tensor, place: Tensor, value: Tensor, *, shape: Shape) ->
     >>> with_pixel(torch.zeros(1, 6), torch.tensor([[2, 1]]), torch.ones(1, 1), shape=(1, 2, 3))
     tensor([[0., 0., 0., 0., 0., 1.]])
     """
+    index = _index(place, shape)
+    return images.flatten(1).scatter(1, index, value.to(images.dtype)).view_as(images)
+
+
+def _index(place: Tensor, shape: Shape) -> Tensor:
+    """Where the channels of a pixel are in a flat image. (N, 2) -> (N, channels) int64."""
     channels, height, width = shape
     column, row = place.unbind(1)
-    plane = height * width * torch.arange(channels, device=images.device)
-    index = plane + (row * width + column)[:, None]
-    return images.flatten(1).scatter(1, index, value.to(images.dtype)).view_as(images)
+    plane = height * width * torch.arange(channels, device=place.device)
+    return plane + (row * width + column)[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +120,17 @@ class _Target:
     labels: Tensor
     shape: Shape
     chunk: int
+    replaced: Replaced | None  # what need not see whole images, where the models have it
 
     def logits(self, pairs: Tensor, genes: Tensor) -> Tensor:
         """Of K candidates. (K, 2) of model and image, (K, G) -> (K, C)."""
-        inputs = partial(self._inputs, pairs[:, 1], places(genes, self.shape), genes[:, 2:])
+        place, value = places(genes, self.shape), genes[:, 2:]
+        if self.replaced is not None:
+            asked = _Asked(
+                len(self.models), self.replaced, pairs[:, 1], _index(place, self.shape), value
+            )
+            return logits_of(asked, pairs[:, 0], lambda which: which, chunk=self.chunk)
+        inputs = partial(self._inputs, pairs[:, 1], place, value)
         return logits_of(self.models, pairs[:, 0], inputs, chunk=self.chunk)
 
     def _inputs(self, image: Tensor, place: Tensor, value: Tensor, which: Tensor) -> Tensor:
@@ -120,6 +138,24 @@ class _Target:
         flat = which.flatten()
         inputs = with_pixel(self.images[image[flat]], place[flat], value[flat], shape=self.shape)
         return inputs.view(*which.shape, *inputs.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Candidates as models of `logits_of`, whose inputs are the candidates' numbers."""
+
+    count: int  # of models
+    replaced: Replaced
+    image: Tensor  # (K,)
+    index: Tensor  # (K, channels)
+    value: Tensor  # (K, channels)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __call__(self, which: Tensor, /) -> Tensor:
+        """(M, n) -> (M, n, C)."""
+        return self.replaced(self.image[which], self.index[which], self.value[which])
 
 
 def _nothing(correct: Tensor, images: Tensor, channels: int) -> Pixels:

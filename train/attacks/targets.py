@@ -6,7 +6,7 @@ keep a list of pairs that are left, and `logits_of` makes of it blocks that the 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,21 @@ class Models(Protocol):
 
     def __call__(self, images: Tensor, /) -> Tensor:
         """Logits. (M, B, ...) -> (M, B, C); no image sees another."""
+
+
+Replaced: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@runtime_checkable
+class Replaceable(Models, Protocol):
+    """Models that need not see the whole of an image of which few values are replaced."""
+
+    def replacing(self, images: Tensor, /) -> Replaced:
+        """Of B flat images: a function that takes n images for each model, (M, n) int64 of [0, B),
+        which of their values are replaced (M, n, c) int64, and by what (M, n, c).
+
+        It returns logits (M, n, C).
+        """
 
 
 class Alone(nn.Module):
