@@ -78,6 +78,7 @@ _COUNTS = {
 _PARAMETERS = {
     "size": ("nodes", "asked for"),
     "nei": ("nodes", "neighbours on each side before rewiring, as igraph has it"),
+    "k": ("nodes", "neighbours on both sides before rewiring, as networkx has it"),
     "p": ("1", "probability that an edge is rewired or, in erdos_renyi, that there is one"),
     "m": ("edges", "that a new node brings"),
     "degree": ("edges", "at each node"),

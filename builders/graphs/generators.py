@@ -1,9 +1,10 @@
 """Random undirected graphs, each decided by its parameters and a generator.
 
 Small worlds come from igraph, for the paper on robustness and structural priors names igraph's
-parameters; the other models from networkx. Both draw from a Mersenne Twister seeded by 256 bits of
-the generator that is passed in, so a call takes the same number of draws from it whatever it makes.
-Which edges come out may change with igraph and networkx: their versions belong to the bytes.
+parameters, and from networkx, which it does not exclude; the other models from networkx. Both draw
+from a Mersenne Twister seeded by 256 bits of the generator that is passed in, so a call takes the
+same number of draws from it whatever it makes. Which edges come out may change with igraph and
+networkx: their versions belong to the bytes.
 
 A probability p is 0, or 1e-9 to 1. Every generator raises RecipeError where no graph has such
 parameters.
@@ -44,6 +45,21 @@ def watts_strogatz(size: int, nei: int, p: float, *, rng: np.random.Generator) -
     with _igraph_drawing_from(rng):
         graph = igraph.Graph.Watts_Strogatz(1, size, nei, p)
     return undirected(size, np.array(graph.get_edgelist()))
+
+
+def watts_strogatz_networkx(size: int, k: int, p: float, *, rng: np.random.Generator) -> Graph:
+    """A ring in which each node knows its `k` nearest, half of them on each side, rewired.
+
+    This is networkx's variant, as Watts & Strogatz (1998) have it: with probability p an edge gets
+    one new end, so every node keeps at least k / 2 edges. Of an odd k one less counts.
+    size * (k // 2) edges. 2 <= k < size.
+    """
+    import networkx
+
+    if not 2 <= k < size:
+        raise RecipeError(f"k is {k}; it must be at least 2 and less than size {size}")
+    _check_probability(p)
+    return _from_networkx(networkx.watts_strogatz_graph(size, k, p, seed=_twister(rng)))
 
 
 def erdos_renyi(size: int, p: float, *, rng: np.random.Generator) -> Graph:
@@ -92,6 +108,7 @@ class Generator(NamedTuple):
 
 GENERATORS: dict[str, Generator] = {
     "watts_strogatz": Generator(watts_strogatz, ("size", "nei", "p")),
+    "watts_strogatz_networkx": Generator(watts_strogatz_networkx, ("size", "k", "p")),
     "erdos_renyi": Generator(erdos_renyi, ("size", "p")),
     "barabasi_albert": Generator(barabasi_albert, ("size", "m")),
     "random_regular": Generator(random_regular, ("size", "degree")),

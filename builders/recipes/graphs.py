@@ -32,7 +32,13 @@ from quire.builders.sources import source as sources
 from quire.builders.sources.graphs import GraphFolder
 from quire.builders.sources.source import Source
 
-Model: TypeAlias = Literal["watts_strogatz", "erdos_renyi", "barabasi_albert", "random_regular"]
+Model: TypeAlias = Literal[
+    "watts_strogatz",
+    "watts_strogatz_networkx",
+    "erdos_renyi",
+    "barabasi_albert",
+    "random_regular",
+]
 
 _PURPOSE = "graphs"  # of the draws
 _PAPER: Mapping[str, Any] = {
@@ -44,7 +50,7 @@ _PAPER: Mapping[str, Any] = {
     "seed": 0,
 }
 _PAPER_VALUES = {"nei": (2, 4, 6, 8, 10, 20), "p": (0.5, 0.6, 0.7, 0.8, 0.9)}
-_VALUES = ("nei", "p", "m", "degree")  # parameters of generators, beside the size
+_VALUES = ("nei", "k", "p", "m", "degree")  # parameters of generators, beside the size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +68,17 @@ class Graphs:
     libraries: ClassVar[tuple[str, ...]] = (*generators.LIBRARIES, "numba")
 
     generator: Model | None = None
-    """Model of random graphs. Default: watts_strogatz, igraph's, which rewires both ends."""
+    """Model of random graphs. Default: watts_strogatz, igraph's, which rewires both ends of an
+    edge; watts_strogatz_networkx rewires one."""
     sizes: tuple[int, ...] | None = None
     """Numbers of nodes. Default: 250 300 350 400 500."""
     nei: tuple[int, ...] | None = None
     """Of watts_strogatz: neighbours on each side. Default: 2 4 6 8 10 20."""
+    k: tuple[int, ...] | None = None
+    """Of watts_strogatz_networkx: neighbours on both sides together."""
     p: tuple[float, ...] | None = None
-    """Of watts_strogatz: chances that an edge is rewired (default: 0.5 0.6 0.7 0.8 0.9); of
-    erdos_renyi: that there is one."""
+    """Of both kinds of watts_strogatz: chances that an edge is rewired (default of igraph's: 0.5
+    0.6 0.7 0.8 0.9); of erdos_renyi: that there is one."""
     m: tuple[int, ...] | None = None
     """Of barabasi_albert: edges that a new node brings."""
     degree: tuple[int, ...] | None = None

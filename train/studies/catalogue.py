@@ -65,5 +65,6 @@ STUDIES: Mapping[str, Study] = {
     "segmix-figure5": segmix_figure5.STUDY,
     "snn-figures": snn_figures.STUDY,
     "snn-table1": snn_table1.STUDY,
+    "snn-table1-networkx": snn_table1.OF_NETWORKX,
     "snn-table2": snn_table2.STUDY,
 }

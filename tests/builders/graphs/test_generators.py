@@ -20,12 +20,14 @@ from quire.builders.graphs.generators import (
     random_graph,
     random_regular,
     watts_strogatz,
+    watts_strogatz_networkx,
 )
 from quire.builders.graphs.graph import Graph, checked_graph
 from tests.builders.graphs.references import graphs
 
 EXAMPLES: dict[str, dict[str, float]] = {
     "watts_strogatz": {"size": 8, "nei": 2, "p": 0.5},
+    "watts_strogatz_networkx": {"size": 8, "k": 4, "p": 0.5},
     "erdos_renyi": {"size": 8, "p": 0.4},
     "barabasi_albert": {"size": 8, "m": 2},
     "random_regular": {"size": 8, "degree": 3},
@@ -35,6 +37,7 @@ EXAMPLES: dict[str, dict[str, float]] = {
 # way of drawing must be noticed.
 GOLDEN = {
     "watts_strogatz": "01 04 05 13 14 16 17 24 25 26 34 35 37 45 47 57",
+    "watts_strogatz_networkx": "02 03 04 14 16 24 25 26 27 34 37 46 47 56 57 67",
     "erdos_renyi": "01 03 04 06 07 12 16 17 24 25 34 45 46 56 57 67",
     "barabasi_albert": "01 02 03 05 07 14 23 34 36 45 47 56",
     "random_regular": "02 03 04 15 16 17 24 25 36 37 46 57",
@@ -163,6 +166,21 @@ def test_both_ends_of_an_edge_are_rewired(p: float) -> None:
     assert abs(local - expected) < 4 * (expected * (1 - expected) / len(edges)) ** 0.5
 
 
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.8])
+def test_networkx_rewires_one_end_and_each_node_keeps_its_own(p: float) -> None:
+    size, k = 400, 4
+    drawn = [watts_strogatz_networkx(size, k, p, rng=rng(seed)) for seed in range(20)]
+    edges = np.vstack([graph.edges for graph in drawn])
+    assert len(edges) == 20 * size * k // 2
+    apart = edges[:, 1] - edges[:, 0]
+    local = (np.minimum(apart, size - apart) <= k // 2).mean()
+    expected = (1 - p) + p * k / (size - 1)
+    assert abs(local - expected) < 4 * (expected * (1 - expected) / len(edges)) ** 0.5
+    assert min(np.bincount(graph.edges.ravel()).min() for graph in drawn) >= k // 2
+    odd = watts_strogatz_networkx(20, 5, 0, rng=rng())
+    assert odd.edges.tolist() == watts_strogatz(20, 2, 0, rng=rng()).edges.tolist()
+
+
 def test_erdos_renyi_joins_each_pair_with_the_same_probability() -> None:
     counts = np.zeros((12, 12))
     for seed in range(400):
@@ -207,6 +225,8 @@ NAN = float("nan")
         ),
         ("watts_strogatz", {"size": 8, "nei": 2, "p": NAN}, "p is nan"),
         ("watts_strogatz", {"size": 8, "nei": 2, "p": 9e-10}, "p is 9e-10"),
+        ("watts_strogatz_networkx", {"size": 8, "k": 1, "p": 0.5}, "k is 1; .* less than size 8"),
+        ("watts_strogatz_networkx", {"size": 8, "k": 8, "p": 0.5}, "k is 8; .* less than size 8"),
         ("erdos_renyi", {"size": 8, "p": 1e-17}, "p is 1e-17"),
         ("erdos_renyi", {"size": 0, "p": 0.5}, "size is 0; it must be at least 1"),
         ("erdos_renyi", {"size": 8, "p": -0.1}, "p is -0.1"),

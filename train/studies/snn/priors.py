@@ -43,10 +43,16 @@ PARAMETERS, DENSITY, PATHS, ECCENTRICITY = (
     "average eccentricity",
 )
 PROPERTIES = (PARAMETERS, DENSITY, PATHS, ECCENTRICITY)
-_STORED = {  # properties of the directed graph
+_STORED = {
     DENSITY: "dag/density",
     PATHS: "dag/path_length_reachable",
     ECCENTRICITY: "dag/mean_eccentricity",
+}
+# The same by other conventions, any of which the paper may have followed.
+CONVENTIONS = {
+    f"{PATHS}, unreachable as 0": "dag/path_length_all_pairs",
+    f"{PATHS}, undirected": "undirected/path_length_reachable",
+    f"{ECCENTRICITY}, undirected": "undirected/mean_eccentricity",
 }
 MEASURES = {  # of a network, and what its column of a table is called
     "fgsm_error_rate": "FGSM error rate",
@@ -132,12 +138,14 @@ def _number(row: Attacked, name: str) -> float:
 
 def properties_of(graphs: Iterable[StoredGraph]) -> dict[str, Floats]:
     """What robustness is held against, for each graph. -> (G,) each."""
+    stored = {**_STORED, **CONVENTIONS}
     each = [
         {PARAMETERS: graph.parameters["connected"]}
-        | {title: graph.properties[name] for title, name in _STORED.items()}
+        | {title: graph.properties[name] for title, name in stored.items()}
         for graph in graphs
     ]
-    return {name: np.array([one[name] for one in each], np.float64) for name in PROPERTIES}
+    names = (PARAMETERS, *stored)
+    return {name: np.array([one[name] for one in each], np.float64) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +159,8 @@ class Priors:
     present: Callable[[Scale, Robustness], Layout]
     setting: Setting | None = None
     """Another one than that of the scale."""
+    graphs: Callable[[Graphs], Graphs] = lambda recipe: recipe
+    """The recipe of graphs, from the setting's."""
 
     def carry_out(
         self, scale: Scale, place: Place, *, seeds: int | None = None
@@ -158,7 +168,7 @@ class Priors:
         """See `quire.train.studies.study.Study`; each network is trained with each of the seeds."""
         wanted = self.setting or SETTINGS[scale]
         train, test = images(wanted.dataset, scale, place, self.paper)
-        bundle = built(Bundled(recipe=wanted.graphs), place)
+        bundle = built(Bundled(recipe=self.graphs(wanted.graphs)), place)
         config = replace(wanted.networks, seeds=seeds or 1)
         run = place.run(config.method, to_record(config), train.name, bundle.name)
         running, report = place.running, place.report
@@ -208,7 +218,7 @@ def correlated(found: Robustness, paper: Paper, *notes: str) -> Layout:
         Grid(
             title=title,
             values={cell: _known(which(one).value) for cell, one in cells.items()},
-            rows=PROPERTIES,
+            rows=tuple(found.properties),
             columns=tuple(MEASURES.values()),
             paper={cell: both[number] for cell, both in paper.items()},
             corner="property",
@@ -259,6 +269,8 @@ def _all_of(one: Correlation) -> tuple[Value, ...]:
 _CONVENTIONS = (
     "Properties are those of the directed graph; the average path length is over the pairs of nodes"
     " of which one reaches the other, the eccentricity of a node over the nodes that it reaches."
+    " The paper does not say its conventions: others have rows of their own, and its numbers stand"
+    " beside the first."
     " Values outside 1.5 interquartile ranges are left out of each measure, the networks of a graph"
     " that remain are averaged, and the means are ranked."
 )

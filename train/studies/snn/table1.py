@@ -1,5 +1,9 @@
 """Table 1: how robustness goes together with properties of the random graph that is the prior."""
 
+from dataclasses import replace
+
+from quire.builders.recipes.graphs import Graphs
+from quire.builders.sources.source import Nothing
 from quire.train.studies.snn.priors import (
     AUTHORS,
     DENSITY,
@@ -39,8 +43,19 @@ def _present(scale: Scale, found: Robustness) -> Layout:
     return correlated(found, _PAPER, settings(wanted.networks, wanted.attack), score, _DISAGREES)
 
 
+def _by_networkx(recipe: Graphs) -> Graphs:
+    """Small worlds of networkx, which the paper does not exclude: its nei is then their k."""
+    whole = recipe.resolve(Nothing())
+    return replace(recipe, generator="watts_strogatz_networkx", k=whole.nei, p=whole.p, nei=None)
+
+
 STUDY = Priors(
     title="Robustness of sparse networks and properties of their random graphs",
     paper=f"{AUTHORS}, Table 1",
     present=_present,
+)
+OF_NETWORKX = replace(
+    STUDY,
+    title=f"{STUDY.title}, by networkx",
+    graphs=_by_networkx,
 )

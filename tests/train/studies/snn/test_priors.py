@@ -8,9 +8,11 @@ import pytest
 from scipy import stats
 
 from quire.artifacts.errors import RunError
+from quire.builders.sources.source import Nothing
 from quire.train.studies.catalogue import STUDIES
 from quire.train.studies.run import conduct
 from quire.train.studies.snn.priors import (
+    CONVENTIONS,
     ECCENTRICITY,
     MEASURES,
     PARAMETERS,
@@ -18,6 +20,7 @@ from quire.train.studies.snn.priors import (
     SETTINGS,
     Priors,
 )
+from quire.train.studies.snn.table1 import OF_NETWORKX
 from quire.train.studies.study import Layout, Scale
 from tests.train.studies.places import place_in, rows_of
 
@@ -56,7 +59,7 @@ def test_coefficients_are_those_of_what_was_measured(table1: Layout, out: Path) 
             if own.any():
                 means.append(values[own].mean())
                 known.append(number)
-        for name in PROPERTIES:
+        for name in (*PROPERTIES, *CONVENTIONS):
             of_graph = {line["graph"]: float(line[name]) for line in lines}
             column = [of_graph[graphs[number]] for number in known]
             (found,) = rho.values[name, title]
@@ -69,13 +72,33 @@ def test_coefficients_are_those_of_what_was_measured(table1: Layout, out: Path) 
 def test_p_n_and_strength_are_beside_the_coefficients(table1: Layout, out: Path) -> None:
     lines = rows_of(out / "snn-table1-smoke" / "correlations.csv")
     assert {(line["property"], line["measure"]) for line in lines} == {
-        (name, measure) for name in PROPERTIES for measure in MEASURES.values()
+        (name, measure) for name in (*PROPERTIES, *CONVENTIONS) for measure in MEASURES.values()
     }
     for line in lines:
         assert 3 <= int(line["n"]) <= 6
         assert 0 <= float(line["p of rho"]) <= 1 and 0 <= float(line["p of tau"]) <= 1
         strong = abs(float(line["rho"])) >= 0.5
         assert (line["strength"] == "large") == strong
+
+
+@pytest.mark.slow
+def test_attacks_neither_fool_all_nor_none(table1: Layout, out: Path) -> None:
+    """In the unit of the inputs epsilon .1 is no ceiling, so networks can differ."""
+    lines = rows_of(out / "snn-table1-smoke" / "measured.csv")
+    rates = [float(line["fgsm_error_rate"]) for line in lines]
+    assert sum(0.05 < rate < 0.95 for rate in rates) >= len(rates) / 2
+    assert len({round(rate, 2) for rate in rates}) > 5
+
+
+@pytest.mark.slow
+def test_small_worlds_of_networkx_are_a_study_too(out: Path) -> None:
+    name = "snn-table1-networkx"
+    layout = conduct(name, STUDIES[name], "smoke", place_in(out, []))
+    assert len(rows_of(out / f"{name}-smoke" / "measured.csv")) == 36
+    assert layout.grids[0].rows == (*PROPERTIES, *CONVENTIONS)
+    recipe = OF_NETWORKX.graphs(SETTINGS["full"].graphs)
+    assert recipe.k == (2, 4, 6, 8, 10, 20) and recipe.nei is None and recipe.p
+    assert recipe.resolve(Nothing()).generator == "watts_strogatz_networkx"
 
 
 @pytest.mark.slow
