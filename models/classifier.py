@@ -9,13 +9,14 @@ from typing import TypeAlias
 import torch.nn.functional as F
 from torch import Tensor, nn, tensor
 
+from quire.models.efficientnet_lite import EfficientNetLite0Encoder
 from quire.models.imagenet_resnet import ImageNetResNet, imagenet_resnet18, imagenet_resnet34
 from quire.models.resnet import ResNet, SmallResNet, resnet8, resnet18, resnet20, resnet50
 from quire.models.similarity_graph import GraphConfig, LinearHead, SimilarityGraphHead
 from quire.models.wide_resnet import WideResNet
 
 # Each says how many `features` it makes.
-Encoder: TypeAlias = ResNet | SmallResNet | WideResNet | ImageNetResNet
+Encoder: TypeAlias = ResNet | SmallResNet | WideResNet | ImageNetResNet | EfficientNetLite0Encoder
 
 ENCODERS: Mapping[str, Callable[[int], Encoder]] = {
     "resnet8": lambda channels: resnet8(channels=channels),
@@ -25,6 +26,7 @@ ENCODERS: Mapping[str, Callable[[int], Encoder]] = {
     "wrn-28-10": lambda channels: WideResNet(channels=channels),
     "imagenet-resnet18": lambda channels: imagenet_resnet18(),
     "imagenet-resnet34": lambda channels: imagenet_resnet34(),
+    "efficientnet-lite0": lambda channels: EfficientNetLite0Encoder(),
 }
 
 

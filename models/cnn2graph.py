@@ -25,6 +25,7 @@ from quire.models.proxy_aggregation import (
 )
 
 Kind: TypeAlias = Literal["gnn", "transformer", "mean", "max"]
+Start: TypeAlias = Literal["random", "similar"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class CNN2GraphConfig:
     dropout: float = 0.0  # of the attention's weights
     slope: float = 0.2  # of the LeakyReLU of "gnn"
     shared_score: bool = True  # whether the heads of "gnn" share a
+    start: Start = "random"  # of the attention of "transformer": see `TransformerAttention.liken`
     degree: int = 256  # images that a node of the proxy set is joined to in "mean": a batch
 
     def __post_init__(self) -> None:
@@ -52,9 +54,11 @@ class CNN2GraphConfig:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
-        for name, choice in {"kind": Kind, "aggregate": Aggregate}.items():
+        for name, choice in {"kind": Kind, "aggregate": Aggregate, "start": Start}.items():
             if (value := getattr(self, name)) not in get_args(choice):
                 raise ValueError(f"{name} is {value!r}; it must be one of {get_args(choice)}")
+        if self.start != "random" and self.kind != "transformer":
+            raise ValueError(f"start is {self.start!r}, but {self.kind!r} has no queries and keys")
         if self.kind in get_args(Isotropic) and not self.own:
             raise ValueError(f"own is False; with {self.kind!r} all images would be alike")
 
@@ -114,6 +118,12 @@ class CNN2GraphHead(nn.Module):
         attentive = isinstance(self.aggregation, AttentiveAggregation)
         parts = 2 + config.own if attentive and config.aggregate == "cat" else 1
         self.final = nn.Linear(parts * features, classes)
+
+    def liken(self, features: Tensor) -> None:
+        """Let attention begin as likeness: of some features as they are before training. (N, F)."""
+        attention = self.aggregation.attention  # as the configuration made sure
+        assert isinstance(attention, TransformerAttention)
+        attention.liken(features, self.proxies)
 
     def prepare(self, anchors: Tensor) -> ProxySet:
         """What images are compared with: the given anchors, and the proxies. (A, F) -> …"""
@@ -175,6 +185,21 @@ class CNN2Graph(NormalisedEncoder):
         if self.training:
             raise RuntimeError("the model is in training mode; call eval() before prepare()")
         return self.head.prepare(self.features(anchors))
+
+    @torch.no_grad()
+    def liken(self, anchors: Tensor) -> None:
+        """Let attention begin as likeness, before training. (A, channels, H, W), A > 1.
+
+        Batch normalisation takes the statistics of these images, as it does in a step, and keeps
+        none of them.
+        """
+        before = {name: buffer.clone() for name, buffer in self.encoder.named_buffers()}
+        training = self.training
+        self.train()
+        self.head.liken(self.features(anchors))
+        self.train(training)
+        for name, buffer in self.encoder.named_buffers():
+            buffer.copy_(before[name])
 
     def forward(self, images: Tensor, proxy_set: ProxySet) -> Tensor:
         """Logits of each image for itself. (B, channels, H, W) -> (B, C)."""

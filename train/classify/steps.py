@@ -63,7 +63,11 @@ class Training:
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         )
-        return cls(config, model.train(), objective, optimizer, batches)
+        model.train()
+        if config.frozen:
+            whole = model.classifier if isinstance(model, Contrastive) else model
+            whole.encoder.requires_grad_(False).eval()
+        return cls(config, model, objective, optimizer, batches)
 
     @property
     def total(self) -> int:

@@ -7,8 +7,10 @@ import torch
 
 from quire.artifacts.address import Location
 from quire.artifacts.errors import RunError
+from quire.loaders.augment import to_float
 from quire.loaders.stream import Stream, stream
 from quire.models.classifier import Classifier
+from quire.models.cnn2graph import CNN2Graph
 from quire.train.attacks.targets import Alone, evaluating
 from quire.train.classify import contrastive
 from quire.train.classify.anchors import Anchors, with_anchors
@@ -71,6 +73,9 @@ def train(
             model = build_model(config, run).to(ranks.device).to(memory_format=torch.channels_last)
             if config.weights is not None:
                 load_pretrained(model.encoder, config.weights)
+            if isinstance(model, CNN2Graph) and config.cnn2graph.start == "similar":
+                assert known is not None  # `with_anchors` saw to it
+                model.liken(to_float(known.images))
             tested = None
             if test is not None and ranks.first:
                 tested = partial(_tested, config, model, Location(test), ranks, known)

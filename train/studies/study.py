@@ -14,6 +14,7 @@ from PIL import Image
 
 from quire.artifacts.address import Location
 from quire.train.engine.options import Report, Running
+from quire.train.engine.pretrained import INSTALLED
 from quire.train.engine.runs import digest
 from quire.train.report.grid import Grid
 from quire.train.report.page import Table
@@ -44,6 +45,10 @@ class Place:
     running: Running = dataclasses.field(default_factory=lambda: Running(tensorboard=False))
     say: Say = print
     report: Report | None = None
+
+    def published(self, encoder: str) -> str | None:
+        """The file of weights that an encoder begins with: what was named, or is installed."""
+        return self.weights.get(encoder, INSTALLED if encoder == "efficientnet-lite0" else None)
 
     def run(self, method: str, *decides: Any) -> Path:
         """The folder of a run, named after what decides it: plain values, in this order."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from quire.artifacts.errors import RunError
 from quire.loaders.stream import stream
 from quire.models.cnn2graph import CNN2Graph, CNN2GraphConfig, Kind
-from quire.train.classify.attention import analyse, attention_sums, separation
+from quire.train.classify.attention import analyse, attention_to_classes, separation
 from quire.train.classify.run import trained
 from quire.train.classify.training import train
 from tests.train.learnable import PROXY, QUICK, RUNNING, anchor_bundle, learnable_bundle
@@ -61,20 +61,27 @@ def test_matrices_are_means_over_images_and_heads(kind: str, place: Path) -> Non
         to_anchors.append(look.anchor_attention[0])
         labels.append(int(batch["label"]))
     assert 0 < len(set(labels)) < 10  # a class without images is among them
+    hits: list[float] = []
     for matrix, weights, of_nodes in (
         (found.proxy_attention, to_proxies, model.head.proxy_labels),
         (found.anchor_attention, to_anchors, known["label"]),
     ):
+        told = [torch.zeros(10).index_add(0, of_nodes, one.mean(0)) for one in weights]
+        own = [int(one.argmax()) == label for one, label in zip(told, labels, strict=True)]
+        hits.append(sum(own) / len(own))
         slow = torch.tensor(slow_means(weights, labels, of_nodes), dtype=torch.float64)
         torch.testing.assert_close(matrix, slow, rtol=1e-4, atol=1e-6, equal_nan=True)
         assert matrix.nansum(dim=1).tolist() == pytest.approx(
             [float(label in labels) for label in range(10)]
         )
+    # where two classes are attended to alike, rounding says which is first
+    assert [found.proxy_hits, found.anchor_hits] == pytest.approx(hits, abs=0.11)
 
 
 def test_heads_without_attention_have_none_and_lie_somewhere(place: Path) -> None:
     found = analyse(place / "mean", str(place / "train"))
     assert found.proxy_attention.isnan().all() and found.anchor_attention.isnan().all()
+    assert math.isnan(found.proxy_hits) and math.isnan(found.anchor_hits)
     assert found.images.embeddings.shape == (40, 64)
 
 
@@ -112,10 +119,10 @@ def test_what_attends_to_nothing_is_refused(place: Path, tmp_path: Path) -> None
         analyse(place / "gnn", str(tmp_path / "colour"))
 
 
-def test_attention_is_summed_by_class() -> None:
+def test_attention_is_added_up_by_class() -> None:
     weights = torch.tensor([[[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]], [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
-    found = attention_sums(weights, torch.tensor([2, 0]), torch.tensor([1, 1, 0]), classes=3)
-    expected = [[0.5, 0.5, 0], [0, 0, 0], [0.3, 0.7, 0]]
+    found = attention_to_classes(weights, torch.tensor([1, 1, 0]), classes=3)
+    expected = [[0.3, 0.7, 0], [0.5, 0.5, 0]]
     torch.testing.assert_close(found, torch.tensor(expected).double())
 
 

@@ -24,11 +24,21 @@ from quire.loaders.stream import stream
 from quire.models.classifier import ENCODERS
 from quire.models.cnn2graph import CNN2GraphConfig
 from quire.train.classify.augmentation import augmented
-from quire.train.classify.run import Classify, Encoder, learning_rate, recorded, statistics, trained
+from quire.train.classify.run import (
+    Classify,
+    Encoder,
+    Head,
+    learning_rate,
+    recorded,
+    statistics,
+    trained,
+)
 from quire.train.classify.training import train
 from quire.train.engine.metrics import read_metrics
 from quire.train.engine.options import Running
+from quire.train.engine.pretrained import INSTALLED, load_pretrained
 from tests.bundles import image_bundle, random_images
+from tests.models.test_efficientnet_lite import wants_weights
 from tests.train.corrupted import corrupted_bundle, with_manifest
 from tests.train.hostile import Hostile
 from tests.train.learnable import (
@@ -37,6 +47,7 @@ from tests.train.learnable import (
     QUICK,
     RARELY,
     RUNNING,
+    anchor_bundle,
     last_accuracy,
     learnable_bundle,
 )
@@ -413,3 +424,28 @@ def test_where_a_run_is_carried_out_is_no_part_of_it(data: Path, tmp_path: Path)
         train(QUICK, str(data), tmp_path / "run", running=RUNNING, report=stopping_at(3))
     running = Running(device="cpu", tensorboard=False, log_every=7, checkpoint_seconds=1.0)
     assert train(QUICK, str(data), tmp_path / "run", running=running)
+
+
+@wants_weights
+@pytest.mark.parametrize("head", ["linear", "cnn2graph"])
+def test_a_frozen_encoder_stays_and_the_head_learns(head: Head, tmp_path: Path) -> None:
+    learnable_bundle(tmp_path / "data", images=24, channels=3)
+    anchors = None
+    if head == "cnn2graph":
+        anchors = str(anchor_bundle(tmp_path / "anchors", channels=3))
+    lite: Any = {"encoder": "efficientnet-lite0", "weights": INSTALLED, "frozen": True}
+    similar = CNN2GraphConfig(heads=2, start="similar")
+    config = replace(QUICK, head=head, cnn2graph=similar, epochs=1, **lite)
+    config = replace(config, mean=(0.5,) * 3, std=(0.5,) * 3)
+    train(config, str(tmp_path / "data"), tmp_path / "run", running=RUNNING, anchors=anchors)
+    run, again, model = trained(tmp_path / "run")
+    first = ENCODERS["efficientnet-lite0"](3)
+    load_pretrained(first, INSTALLED)
+    for name, value in first.state_dict().items():
+        assert torch.equal(model.encoder.state_dict()[name], value), name
+    assert again.frozen and run.config["frozen"] and "weights" in run.inputs
+    with pytest.raises(RunError, match="a frozen encoder stays as it begins, here at random"):
+        random = replace(config, weights=None)
+        train(random, str(tmp_path / "data"), tmp_path / "2", running=RUNNING, anchors=anchors)
+    with pytest.raises(RunError, match="weights are installed of efficientnet-lite0 alone"):
+        replace(config, encoder="imagenet-resnet18")

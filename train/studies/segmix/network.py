@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from quire.train.engine.pretrained import INSTALLED
 from quire.train.engine.runs import read_run
 from quire.train.segmentation.evaluate import evaluate_segmentation
 from quire.train.segmentation.measure import Measure, Measured
@@ -115,10 +114,8 @@ class Network:
 
 
 def weights_of(trunk: Trunk, place: Place) -> str | None:
-    """What a trunk begins with: the file that was named, or else what is installed."""
-    if trunk == "efficientnet-lite0":
-        return place.weights.get(trunk, INSTALLED)
-    return place.weights.get(f"imagenet-{trunk}")
+    """The file of weights that a trunk begins with, if there is one."""
+    return place.published(trunk if trunk == "efficientnet-lite0" else f"imagenet-{trunk}")
 
 
 Ious: TypeAlias = Results[Reached]
