@@ -6,6 +6,7 @@ generation in which a candidate is misclassified. All candidates of all images a
 through a generation together, yet none of them has an influence on another's draws.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -61,6 +62,7 @@ def one_pixel(
     shape: Shape | None = None,
     evolution: Evolution | None = None,
     chunk: int | None = None,
+    tell: Callable[[float], None] | None = None,
 ) -> Pixels:
     """Look for a pixel of each image with which each model that had it right has it wrong.
 
@@ -71,7 +73,8 @@ def one_pixel(
 
     At most `chunk` images are seen at once, after the first M B; by default 8,192, or 524,288 on a
     GPU. Candidates are kept for all pairs: attack fewer images or models at a time where memory is
-    short, and find the same.
+    short, and find the same. After each generation `tell` is called with the share of them that is
+    done.
 
     With more than two classes an image can be missed: where the label is least probable, it may
     still be more probable than any other class.
@@ -87,7 +90,7 @@ def one_pixel(
         target = _Target(models, images, labels, (channels, height, width), chunk, replaced)
         correct = is_right(models(images.expand(len(models), *images.shape)), labels)
         found = _nothing(correct, images, channels)
-        _search(target, keys, evolution or Evolution(), found)
+        _search(target, keys, evolution or Evolution(), found, tell)
     return found
 
 
@@ -171,7 +174,13 @@ def _nothing(correct: Tensor, images: Tensor, channels: int) -> Pixels:
     )
 
 
-def _search(target: _Target, keys: Tensor, evolution: Evolution, found: Pixels) -> None:
+def _search(
+    target: _Target,
+    keys: Tensor,
+    evolution: Evolution,
+    found: Pixels,
+    tell: Callable[[float], None] | None,
+) -> None:
     """Attack what is correct, and write down what is found."""
     pairs = found.correct.nonzero()  # (N, 2) of model and image, of those that are left
     keys = keys[found.correct]
@@ -189,6 +198,8 @@ def _search(target: _Target, keys: Tensor, evolution: Evolution, found: Pixels) 
         fitness = torch.where(better, judged.odds, fitness)[left]
         genes = torch.where(better.unsqueeze(2), trial, genes)[left]
         pairs, keys = pairs[left], keys[left]
+        if tell:
+            tell((generation + 1) / (evolution.generations + 1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,6 +55,9 @@ class Attack:
     """Generations after the first, at most; an image that is misclassified needs no more."""
     mutation: tuple[float, float] = (0.5, 1.0)
     """Bounds of the scale of mutations."""
+    chunk: int | None = None
+    """Images that all networks of a group together see at once, in epsilon and one_pixel; it
+    decides last digits alone. Default: 8,192, and 524,288 of one_pixel on a GPU."""
     seed: int = 0
     """Of the evolution of pixels."""
 
@@ -65,7 +68,7 @@ class Attack:
             RunError: a field is out of range.
         """
         check_some_of(get_args(Kind), self, "attacks", error=RunError)
-        check_at_least(1, self, "images", "pixel_images", error=RunError)
+        check_at_least(1, self, "images", "pixel_images", "chunk", error=RunError)
         if not 0 <= self.epsilon < math.inf:
             raise RunError(f"epsilon is {self.epsilon}; it must be 0 or more")
         try:
@@ -153,7 +156,14 @@ def _fgsm(how: Attack, networks: SparseNetworks, numbers: Tensor, batch: Batch) 
 
 def _epsilon(how: Attack, networks: SparseNetworks, numbers: Tensor, batch: Batch) -> Outcome:
     unit = how.pixel(networks)
-    found = smallest_epsilons(networks, batch.images, batch.labels, search=how.search, unit=unit)
+    found = smallest_epsilons(
+        networks,
+        batch.images,
+        batch.labels,
+        search=how.search,
+        unit=unit,
+        chunk=how.chunk or 2**13,
+    )
     return found.outcome()
 
 
@@ -166,6 +176,8 @@ def _one_pixel(how: Attack, networks: SparseNetworks, numbers: Tensor, batch: Ba
         numbers=numbers,
         shape=batch.shape,
         evolution=how.evolution,
+        chunk=how.chunk,
+        tell=batch.tell,
     )
     return found.outcome()
 

@@ -9,7 +9,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -45,6 +45,8 @@ class Batch:
     """(B,) int64, in the bundle."""
     shape: tuple[int, int, int]
     """Channels, height and width."""
+    tell: Callable[[float], None] = lambda share: None
+    """To be called with the share of the batch that is done, where it takes long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +124,11 @@ class _Seen:
         if self.report:
             self.report(self.done, self.total)
 
+    def within(self, images: int, share: float) -> None:
+        """A share of so many images is done."""
+        if self.report:
+            self.report(self.done + int(share * images), self.total)
+
 
 def _path(folder: Path, group: Stored, question: Question) -> Path:
     return question.place(folder) / f"{group.path.stem}.json"
@@ -140,7 +147,8 @@ def _asked(
             inputs = networks.input_weight.shape[1]
             raise RunError(f"the images have {pixels} pixels; the networks have {inputs} inputs")
         flat = to_float(images).flatten(1)
-        own = Batch(flat, batch["label"], batch["row"], (channels, height, width))
+        shape, tell = (channels, height, width), partial(seen.within, len(images))
+        own = Batch(flat, batch["label"], batch["row"], shape, tell)
         found.append(question.ask(networks, numbers, own))
         seen.more(len(images))
     return question.records(reduce(operator.add, found))

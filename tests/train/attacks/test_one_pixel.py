@@ -312,3 +312,28 @@ def test_logits_that_are_not_a_number_are_wrong() -> None:
         Alone(Fragile()), images, torch.tensor([0]), torch.tensor([0]), evolution=SHORT
     )
     assert found.fooled.tolist() == [[True]] and found.confidence.isnan().all()
+
+
+def test_what_is_replaced_gives_the_pixels_of_whole_images() -> None:
+    """Networks that add the change of a column, and those that see images, in float64."""
+    networks, images = sparse(), pictures(12, 12)
+    labels = often(networks, images)
+
+    class Whole(nn.Module):
+        """The same networks, which are shown whole images."""
+
+        def __len__(self) -> int:
+            return len(networks)
+
+        def forward(self, images: Tensor) -> Tensor:
+            found: Tensor = networks(images)
+            return found
+
+    rows = torch.arange(len(images))
+    common: Any = {"shape": (1, 3, 4), "evolution": Evolution(population=30, generations=8)}
+    one = one_pixel(networks, images, labels, rows, **common)
+    other = one_pixel(Whole(), images, labels, rows, chunk=40, **common)
+    assert torch.equal(one.fooled, other.fooled) and one.fooled.any()
+    assert torch.equal(one.generation, other.generation) and torch.equal(one.place, other.place)
+    torch.testing.assert_close(one.value, other.value, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(one.confidence, other.confidence, rtol=0, atol=1e-9, equal_nan=True)

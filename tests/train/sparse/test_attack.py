@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -222,3 +223,17 @@ def test_every_attack_is_in_the_catalogue() -> None:
     names = [name for one in ATTACKS.values() for name in one.measures]
     assert len(names) == len({*names})
     assert {name for one in ATTACKS.values() for name in one.options} <= {*Attack().__dict__}
+
+
+def test_an_attack_of_pixels_tells_of_its_generations(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/evaluations", ignore_errors=True)
+    told: list[int] = []
+    how = replace(ATTACK, attacks=("one_pixel",), generations=4, chunk=50)
+    data = str(run.parent / "test")
+    attack(tmp_path / "run", data, how=how, report=lambda done, total: told.append(done))
+    assert told == sorted(told) and len(set(told)) > 6  # more than once for each of two groups
+    found = attack(run, data, how=replace(how, chunk=None))
+    again = attack(tmp_path / "run", data, how=how)
+    for one, other in zip(found, again, strict=True):
+        assert one.attacks["one_pixel"].correct == other.attacks["one_pixel"].correct
