@@ -17,9 +17,10 @@ from quire.models.deeplab import ResNetTrunk
 from quire.models.feature_binding import FeatureBinding
 from quire.train.engine.metrics import read_metrics
 from quire.train.engine.pretrained import load_pretrained
+from quire.train.engine.runs import MODEL
 from quire.train.segmentation.measure import count
 from quire.train.segmentation.panels import scene_panels
-from quire.train.segmentation.run import Segment, build_model, trained
+from quire.train.segmentation.run import SEPARATION, Segment, build_model, trained
 from quire.train.segmentation.stages import Bundles, prepared
 from quire.train.segmentation.training import Training, train_segmentation
 from tests.train.segmentation.small import (
@@ -235,3 +236,20 @@ def test_a_trunk_begins_with_the_weights_of_a_file(tmp_path: Path) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     with pytest.raises(RunError, match="does not hold the weights"):
         load_pretrained(ResNetTrunk([1, 2, 1, 1]), str(tmp_path / "weights.pth"))
+
+
+def test_clean_scenes_are_a_second_stage_of_what_is_not_bound(
+    places: dict[str, Bundles], tmp_path: Path
+) -> None:
+    for name, epochs in (("plain", 0), ("clean", 1)):
+        config = of("mixup", clean_epochs=epochs)
+        train_segmentation(config, places["mixup"], tmp_path / name, running=RUNNING)
+        record = json.loads((tmp_path / name / "run.json").read_text())["config"]
+        assert ({"clean_epochs", "denoising_lr"} <= record.keys()) == bool(epochs)
+    first, second = load_file(tmp_path / "plain" / MODEL), load_file(tmp_path / "clean" / MODEL)
+    before = load_file(tmp_path / "clean" / SEPARATION)
+    assert all(torch.equal(before[name], value) for name, value in first.items())
+    assert not all(torch.equal(second[name], value) for name, value in first.items())
+    lines = read_metrics(tmp_path / "clean")
+    assert [line["epoch"] for line in lines if line.get("stage") == 2] == [1]
+    assert not (tmp_path / "plain" / SEPARATION).exists()

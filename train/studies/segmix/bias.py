@@ -63,10 +63,12 @@ _NETWORK = Segment(
 )
 _SETTINGS: Mapping[Scale, Setting] = {
     "smoke": Setting(
-        dataset="context:200?size=64",
-        tested="context:60?size=64",
-        network=replace(_NETWORK, epochs=16, denoising_epochs=2, clean_epochs=2),
-        blends=400,
+        dataset="context:300?size=48",
+        tested="context:60?size=48",
+        network=replace(
+            _NETWORK, crop=48, batch_size=8, epochs=16, denoising_epochs=2, clean_epochs=2
+        ),
+        blends=600,
         blend_epochs=8,
     ),
     "small": Setting(
