@@ -64,17 +64,30 @@ class SparseNetworks(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits. (B, inputs) or (M, B, inputs) -> (M, B, outputs); B may be 0."""
-        inputs = (inputs - self.mean) / self.std
-        if inputs.ndim == 2:
-            drive = self.input_weight @ inputs.T
-        else:
-            weight = self._padded(self.input_weight, self.source_slots, self.num_sources)
-            drive = (weight @ inputs.mT).flatten(0, 1).index_select(0, self.source_slots)
-        return self.logits_of_drive(drive)
+        return self.logits_of_drive(self.drive((inputs - self.mean) / self.std))
 
     def replacing(self, images: Tensor) -> "Replacing":
         """What is asked of images of which one input or a few are replaced. (B, inputs)."""
         return Replacing(self, images)
+
+    def moving(self, images: Tensor, directions: Tensor) -> "Moving":
+        """What is asked of images that are moved along directions. (B, inputs), (M, B, inputs)."""
+        return Moving(self, images, directions)
+
+    def drive(self, inputs: Tensor) -> Tensor:
+        """What the sources receive of inputs that are normalised already.
+
+        (B, inputs) or (M, B, inputs) -> (sum of sources, B).
+        """
+        if inputs.ndim == 2:
+            return self.input_weight @ inputs.T
+        weight = self._padded(self.input_weight, self.source_slots, self.num_sources)
+        return (weight @ inputs.mT).flatten(0, 1).index_select(0, self.source_slots)
+
+    def members(self) -> Tensor:
+        """Whose source each is. -> (sum of sources,) int64 of [0, M)."""
+        counts = torch.tensor(self.num_sources, device=self.input_weight.device)
+        return torch.arange(len(self), device=counts.device).repeat_interleave(counts)
 
     def logits_of_drive(self, drive: Tensor) -> Tensor:
         """Logits, from what the sources receive. (sum of sources, B) -> (M, B, outputs)."""
@@ -124,9 +137,8 @@ class Replacing:
         """Of B images. (B, inputs)."""
         self.networks = networks
         self.images = images
-        self._drive = networks.input_weight @ ((images - networks.mean) / networks.std).T
-        sources = torch.tensor(networks.num_sources, device=images.device)
-        self._member = torch.arange(len(networks), device=images.device).repeat_interleave(sources)
+        self._drive = networks.drive((images - networks.mean) / networks.std)
+        self._member = networks.members()
 
     def __call__(self, image: Tensor, index: Tensor, value: Tensor) -> Tensor:
         """Logits of n images for each network, whose inputs at `index` are `value`.
@@ -139,6 +151,27 @@ class Replacing:
         for place, by in zip(index.unbind(2), change.unbind(2), strict=True):
             drive += networks.input_weight.gather(1, place[member]) * by[member]
         return networks.logits_of_drive(drive)
+
+
+class Moving:
+    """Logits of images that are moved along directions, from those of either.
+
+    What the sources receive is linear in the inputs, so it is computed once for the images and
+    once for the directions, each network's own.
+    """
+
+    def __init__(self, networks: SparseNetworks, images: Tensor, directions: Tensor) -> None:
+        """Of B images. (B, inputs), (M, B, inputs)."""
+        self.networks = networks
+        self._drive = networks.drive((images - networks.mean) / networks.std)
+        self._along = networks.drive(directions / networks.std)
+        self._member = networks.members()
+
+    def __call__(self, image: Tensor, by: float) -> Tensor:
+        """Logits of n images for each network, moved so far. (M, n) int64 -> (M, n, outputs)."""
+        which = image[self._member]
+        moved = self._drive.gather(1, which).add_(self._along.gather(1, which), alpha=by)
+        return self.networks.logits_of_drive(moved)
 
 
 def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:

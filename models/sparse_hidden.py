@@ -174,12 +174,15 @@ class _Propagate(torch.autograd.Function):
     def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         table, weight, bias = ctx.saved_tensors
         graph: HiddenGraph = ctx.graph
-        pull = torch.cat([arriving.new_empty(len(bias), arriving.shape[1]), arriving])
-        targets, fires = (nodes[: len(bias)].split(graph.depths) for nodes in (pull, table > 0))
+        pull = arriving.new_empty(len(bias) + len(arriving), arriving.shape[1])
+        pull[len(bias) :] = arriving
+        targets, values = (nodes[: len(bias)].split(graph.depths) for nodes in (pull, table))
         bags = graph.outgoing.by_layer(torch.cat([weight, weight.new_ones(len(arriving))]))
-        nothing = pull.new_zeros(())
-        for target, fire, bag in reversed(list(zip(targets, fires, bags, strict=True))):
-            torch.where(fire, _sums(pull, *bag), nothing, out=target)
+        for target, value, bag in reversed(list(zip(targets, values, bags, strict=True))):
+            # what autograd calls for a ReLU: the gradient where the value is above 0
+            torch.ops.aten.threshold_backward.grad_input(
+                _sums(pull, *bag), value, 0, grad_input=target
+            )
         drive = targets[0]
         if not any(ctx.needs_input_grad[1:3]):  # an attack asks for its inputs alone
             return drive, None, None, None

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from quire.train.attacks.fgsm import gradient_sign, perturbed
 from quire.train.attacks.results import Outcome
-from quire.train.attacks.targets import Models, evaluating, is_right, logits_of
+from quire.train.attacks.targets import (
+    Asked,
+    Models,
+    Movable,
+    Moved,
+    evaluating,
+    is_right,
+    logits_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +90,29 @@ def smallest_epsilons(
     signs, correct = gradient_sign(models, images, labels)
     found = torch.full(correct.shape, math.nan, dtype=torch.float64, device=images.device)
     pairs = correct.nonzero()  # (N, 2): model and image, of those that are left
+    linear = None
+    if isinstance(models, Movable) and not search.clip:
+        with evaluating(models), torch.no_grad():
+            linear = models.moving(images, signs)
     for epsilon in search.epsilons():
         if not len(pairs):
             break
-        moved = partial(_moved, images, signs, pairs, epsilon * unit, search.clip)
         with evaluating(models), torch.no_grad():
-            logits = logits_of(models, pairs[:, 0], moved, chunk=chunk)
+            if linear is None:
+                moved = partial(_moved, images, signs, pairs, epsilon * unit, search.clip)
+                logits = logits_of(models, pairs[:, 0], moved, chunk=chunk)
+            else:
+                asked = Asked(len(models), partial(_along, linear, pairs[:, 1], epsilon * unit))
+                logits = logits_of(asked, pairs[:, 0], lambda which: which, chunk=chunk)
         right = is_right(logits, labels[pairs[:, 1]])
         found[pairs[~right].unbind(1)] = epsilon
         pairs = pairs[right]
     return Epsilons(correct, ~found.isnan(), found)
+
+
+def _along(linear: Moved, image: Tensor, by: float, which: Tensor) -> Tensor:
+    """Logits of some pairs, at this distance. (M, n) -> (M, n, C)."""
+    return linear(image[which], by)
 
 
 def _moved(

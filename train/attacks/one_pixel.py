@@ -17,6 +17,7 @@ from torch import Tensor
 from quire.train.attacks.evolution import Evolution, places
 from quire.train.attacks.results import Outcome
 from quire.train.attacks.targets import (
+    Asked,
     Models,
     Replaceable,
     Replaced,
@@ -129,8 +130,10 @@ class _Target:
         """Of K candidates. (K, 2) of model and image, (K, G) -> (K, C)."""
         place, value = places(genes, self.shape), genes[:, 2:]
         if self.replaced is not None:
-            asked = _Asked(
-                len(self.models), self.replaced, pairs[:, 1], _index(place, self.shape), value
+            replaced, image, index = self.replaced, pairs[:, 1], _index(place, self.shape)
+            asked = Asked(
+                len(self.models),
+                lambda which: replaced(image[which], index[which], value[which]),
             )
             return logits_of(asked, pairs[:, 0], lambda which: which, chunk=self.chunk)
         inputs = partial(self._inputs, pairs[:, 1], place, value)
@@ -141,24 +144,6 @@ class _Target:
         flat = which.flatten()
         inputs = with_pixel(self.images[image[flat]], place[flat], value[flat], shape=self.shape)
         return inputs.view(*which.shape, *inputs.shape[1:])
-
-
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """Candidates as models of `logits_of`, whose inputs are the candidates' numbers."""
-
-    count: int  # of models
-    replaced: Replaced
-    image: Tensor  # (K,)
-    index: Tensor  # (K, channels)
-    value: Tensor  # (K, channels)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __call__(self, which: Tensor, /) -> Tensor:
-        """(M, n) -> (M, n, C)."""
-        return self.replaced(self.image[which], self.index[which], self.value[which])
 
 
 def _nothing(correct: Tensor, images: Tensor, channels: int) -> Pixels:

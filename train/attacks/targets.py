@@ -6,6 +6,7 @@ keep a list of pairs that are left, and `logits_of` makes of it blocks that the 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -35,6 +36,36 @@ class Replaceable(Models, Protocol):
 
         It returns logits (M, n, C).
         """
+
+
+Moved: TypeAlias = Callable[[Tensor, float], Tensor]
+
+
+@runtime_checkable
+class Movable(Models, Protocol):
+    """Models that need not see images anew for every step along a direction."""
+
+    def moving(self, images: Tensor, directions: Tensor, /) -> Moved:
+        """Of B flat images and directions (M, B, D): a function that takes n images for each model,
+        (M, n) int64 of [0, B), and how many directions each is moved by.
+
+        It returns logits (M, n, C).
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Models for `logits_of` whose inputs are the numbers of inputs."""
+
+    count: int  # of models
+    answer: Callable[[Tensor], Tensor]  # (M, n) of numbers -> (M, n, C)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __call__(self, which: Tensor, /) -> Tensor:
+        """(M, n) -> (M, n, C)."""
+        return self.answer(which)
 
 
 class Alone(nn.Module):

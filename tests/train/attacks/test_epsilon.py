@@ -139,3 +139,25 @@ def test_clipping_can_spare_an_image() -> None:
     assert smallest_epsilons(model, image, label).epsilon.item() == pytest.approx(0.251)
     clipped = smallest_epsilons(model, image, label, search=EpsilonSearch(clip=True))
     assert not clipped.fooled.any()
+
+
+def test_what_moves_linearly_gives_the_epsilons_of_whole_images() -> None:
+    """Networks that add up two drives, and the same ones shown whole images, in float64."""
+    networks, images = sparse(), pictures(30, 12)
+    labels = often(networks, images)
+
+    class Whole(nn.Module):
+        """The same networks, which are shown whole images."""
+
+        def __len__(self) -> int:
+            return len(networks)
+
+        def forward(self, images: Tensor) -> Tensor:
+            found: Tensor = networks(images)
+            return found
+
+    for unit in (1.0, 0.3):
+        one = smallest_epsilons(networks, images, labels, unit=unit)
+        other = smallest_epsilons(Whole(), images, labels, unit=unit, chunk=50)
+        assert torch.equal(one.correct, other.correct) and one.fooled.sum() > 10
+        torch.testing.assert_close(one.epsilon, other.epsilon, rtol=0, atol=0, equal_nan=True)
