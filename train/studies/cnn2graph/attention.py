@@ -28,6 +28,7 @@ from quire.models.cnn2graph import CNN2GraphConfig
 from quire.models.efficientnet_lite import MEAN, STD
 from quire.train.classify.attention import analyse
 from quire.train.classify.evaluate import Evaluate
+from quire.train.classify.run import trained
 from quire.train.engine.runs import read_run
 from quire.train.report.grid import Grid
 from quire.train.report.plots.matrix import Matrix
@@ -83,7 +84,7 @@ _FROZEN: Mapping[str, Any] = {
     "std": STD,
     "shift": 0,
     "jitter": (0.0, 0.0, 0.0),
-    "epochs": 4,
+    "epochs": 8,
     "lr": 0.003,
 }
 
@@ -113,7 +114,8 @@ def _present(side: Side, results: Accuracies) -> Layout:
         columns=(_OWN, _MOST, _CLASSES, _ACCURACY),
     )
     figure = Figure(name="figure", panels=tuple(panels))
-    told = (_EVEN, _PAPER, _START, *notes(results.scale))
+    _, config, _ = trained(run)
+    told = (_EVEN, _PAPER, _START, *notes(results.scale, config))
     return Layout(grids=(grid,), figures=(figure,), notes=told)
 
 

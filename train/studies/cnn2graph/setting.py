@@ -120,14 +120,18 @@ def accuracies(
     return Layout(grids=(grid,), notes=notes(results.scale))
 
 
-def notes(scale: Scale) -> tuple[str, ...]:
-    """What has to be known of the numbers of a scale before they are held against the paper's."""
+def notes(scale: Scale, config: Classify | None = None) -> tuple[str, ...]:
+    """What has to be known of the numbers of a scale before they are held against the paper's.
+
+    `config` is that of the models, where it is another one than the scale's.
+    """
     if scale == "full":
         return ()
-    config = _SETTINGS[scale]
+    config = config or _SETTINGS[scale]
     images = "8 x 8 digits" if config.images is None else f"{config.images:,} images of CIFAR-10"
+    began = "as it was learned on ImageNet" if config.frozen else "from scratch"
     return (
-        f"Measured with {config.encoder} from scratch after {config.epochs} epochs of {images} in"
+        f"Measured with {config.encoder} {began} after {config.epochs} epochs of {images} in"
         f" batches of {config.batch_size}; the paper's models begin with ImageNet's weights and see"
         " all images 100 times, in batches of 256.",
     )
