@@ -34,8 +34,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     learnable_bundle(place / "train", images=40, channels=3)
     learnable_bundle(place / "gray", images=40)
     colour: Any = replace(LEARNING, mean=(0.5,) * 3, std=(0.25,) * 3)
-    for head in ("linear", "graph"):
-        run = replace(colour, head=head)
+    for head, epochs in (("linear", colour.epochs), ("graph", 1)):
+        run = replace(colour, head=head, epochs=epochs)
         train(run, str(place / "train"), place / head, running=RARELY)
     short = replace(LEARNING, head="linear", epochs=1)
     train(short, str(place / "gray"), place / "of-gray", running=RARELY)

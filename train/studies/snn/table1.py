@@ -57,5 +57,6 @@ STUDY = Priors(
 OF_NETWORKX = replace(
     STUDY,
     title=f"{STUDY.title}, by networkx",
+    paper=f"{STUDY.paper}, with networkx's small worlds",
     graphs=_by_networkx,
 )
