@@ -15,10 +15,10 @@ from torch import Tensor
 from quire.train.attacks.fgsm import gradient_sign, perturbed
 from quire.train.attacks.results import Outcome
 from quire.train.attacks.targets import (
-    Asked,
     Models,
     Movable,
     Moved,
+    answered,
     evaluating,
     is_right,
     logits_of,
@@ -102,8 +102,8 @@ def smallest_epsilons(
                 moved = partial(_moved, images, signs, pairs, epsilon * unit, search.clip)
                 logits = logits_of(models, pairs[:, 0], moved, chunk=chunk)
             else:
-                asked = Asked(len(models), partial(_along, linear, pairs[:, 1], epsilon * unit))
-                logits = logits_of(asked, pairs[:, 0], lambda which: which, chunk=chunk)
+                along = partial(_along, linear, pairs[:, 1], epsilon * unit)
+                logits = answered(len(models), pairs[:, 0], along, chunk=chunk)
         right = is_right(logits, labels[pairs[:, 1]])
         found[pairs[~right].unbind(1)] = epsilon
         pairs = pairs[right]

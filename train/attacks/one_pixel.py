@@ -17,10 +17,10 @@ from torch import Tensor
 from quire.train.attacks.evolution import Evolution, places
 from quire.train.attacks.results import Outcome
 from quire.train.attacks.targets import (
-    Asked,
     Models,
     Replaceable,
     Replaced,
+    answered,
     confidence,
     evaluating,
     is_right,
@@ -131,11 +131,12 @@ class _Target:
         place, value = places(genes, self.shape), genes[:, 2:]
         if self.replaced is not None:
             replaced, image, index = self.replaced, pairs[:, 1], _index(place, self.shape)
-            asked = Asked(
+            return answered(
                 len(self.models),
+                pairs[:, 0],
                 lambda which: replaced(image[which], index[which], value[which]),
+                chunk=self.chunk,
             )
-            return logits_of(asked, pairs[:, 0], lambda which: which, chunk=self.chunk)
         inputs = partial(self._inputs, pairs[:, 1], place, value)
         return logits_of(self.models, pairs[:, 0], inputs, chunk=self.chunk)
 

@@ -6,7 +6,6 @@ keep a list of pairs that are left, and `logits_of` makes of it blocks that the 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -51,21 +50,6 @@ class Movable(Models, Protocol):
 
         It returns logits (M, n, C).
         """
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """Models for `logits_of` whose inputs are the numbers of inputs."""
-
-    count: int  # of models
-    answer: Callable[[Tensor], Tensor]  # (M, n) of numbers -> (M, n, C)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __call__(self, which: Tensor, /) -> Tensor:
-        """(M, n) -> (M, n, C)."""
-        return self.answer(which)
 
 
 class Alone(nn.Module):
@@ -150,12 +134,22 @@ def logits_of(
     gets, (M, n) int64 in [0, K) -> (M, n, ...). At most max(`chunk`, M) are made at once. A model
     with fewer inputs than others gets some that are not its own, whose logits are thrown away.
     """
+    return answered(len(models), member, lambda which: models(inputs(which)), chunk=chunk)
+
+
+def answered(
+    models: int, member: Tensor, answer: Callable[[Tensor], Tensor], *, chunk: int
+) -> Tensor:
+    """The same of M models that need not be shown inputs: `answer` makes logits of their numbers.
+
+    (K,) int64 of [0, M); (M, n) int64 of [0, K) -> (M, n, C). -> (K, C).
+    """
     order = member.argsort(stable=True)
-    counts = member.bincount(minlength=len(models))
+    counts = member.bincount(minlength=models)
     first = counts.cumsum(0) - counts
     slot = torch.empty_like(member)
     slot[order] = torch.arange(len(member), device=member.device) - first[member[order]]
-    table = member.new_zeros(len(models), int(counts.max()))
+    table = member.new_zeros(models, int(counts.max()))
     table[member, slot] = torch.arange(len(member), device=member.device)
-    blocks = table.split(max(1, chunk // len(models)), dim=1)
-    return torch.cat([models(inputs(block)) for block in blocks], dim=1)[member, slot]
+    blocks = table.split(max(1, chunk // models), dim=1)
+    return torch.cat([answer(block) for block in blocks], dim=1)[member, slot]

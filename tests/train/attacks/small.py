@@ -63,6 +63,22 @@ def sparse() -> SparseNetworks:
     return SparseNetworks(networks)
 
 
+class Whole(nn.Module):
+    """The same networks, which know no other way than to be shown whole images."""
+
+    def __init__(self, networks: SparseNetworks) -> None:
+        super().__init__()
+        self.networks = networks
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(M, B, ...) -> (M, B, C)."""
+        found: Tensor = self.networks(images)
+        return found
+
+
 def often(models: SparseNetworks, images: Tensor) -> Tensor:
     """Labels that most of the models find for most of the images. -> (B,)."""
     labels: Tensor = models(images).argmax(-1).mode(0).values

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from quire.train.attacks.epsilon import EpsilonSearch, smallest_epsilons
 from quire.train.attacks.targets import Alone
-from tests.train.attacks.small import Linear, linear, often, pictures, sparse
+from tests.train.attacks.small import Linear, Whole, linear, often, pictures, sparse
 
 GRID = [0.001 + 0.01 * index for index in range(100)]
 
@@ -146,18 +146,8 @@ def test_what_moves_linearly_gives_the_epsilons_of_whole_images() -> None:
     networks, images = sparse(), pictures(30, 12)
     labels = often(networks, images)
 
-    class Whole(nn.Module):
-        """The same networks, which are shown whole images."""
-
-        def __len__(self) -> int:
-            return len(networks)
-
-        def forward(self, images: Tensor) -> Tensor:
-            found: Tensor = networks(images)
-            return found
-
     for unit in (1.0, 0.3):
         one = smallest_epsilons(networks, images, labels, unit=unit)
-        other = smallest_epsilons(Whole(), images, labels, unit=unit, chunk=50)
+        other = smallest_epsilons(Whole(networks), images, labels, unit=unit, chunk=50)
         assert torch.equal(one.correct, other.correct) and one.fooled.sum() > 10
         torch.testing.assert_close(one.epsilon, other.epsilon, rtol=0, atol=0, equal_nan=True)

@@ -14,7 +14,7 @@ from quire.loaders.draws import Draws
 from quire.train.attacks.evolution import Evolution
 from quire.train.attacks.one_pixel import Pixels, Shape, one_pixel, with_pixel
 from quire.train.attacks.targets import Alone
-from tests.train.attacks.small import Linear, linear, moody, often, pictures, sparse
+from tests.train.attacks.small import Linear, Whole, linear, moody, often, pictures, sparse
 
 STRONG = Evolution(population=200, generations=60)
 SHORT = Evolution(population=7, generations=5, seed=2)
@@ -319,20 +319,10 @@ def test_what_is_replaced_gives_the_pixels_of_whole_images() -> None:
     networks, images = sparse(), pictures(12, 12)
     labels = often(networks, images)
 
-    class Whole(nn.Module):
-        """The same networks, which are shown whole images."""
-
-        def __len__(self) -> int:
-            return len(networks)
-
-        def forward(self, images: Tensor) -> Tensor:
-            found: Tensor = networks(images)
-            return found
-
     rows = torch.arange(len(images))
     common: Any = {"shape": (1, 3, 4), "evolution": Evolution(population=30, generations=8)}
     one = one_pixel(networks, images, labels, rows, **common)
-    other = one_pixel(Whole(), images, labels, rows, chunk=40, **common)
+    other = one_pixel(Whole(networks), images, labels, rows, chunk=40, **common)
     assert torch.equal(one.fooled, other.fooled) and one.fooled.any()
     assert torch.equal(one.generation, other.generation) and torch.equal(one.place, other.place)
     torch.testing.assert_close(one.value, other.value, rtol=0, atol=0, equal_nan=True)
