@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, a network of ImageNet that a CPU can carry: 2 % of ResNet-50's arithmetic.
+"""EfficientNet-Lite0, a network of ImageNet for a CPU: a tenth of ResNet-50's arithmetic.
 
 Tan & Le 2019 (EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks) as its
 authors made it small: without squeeze-and-excitation, with ReLU6. Its weights were learned in
