@@ -89,7 +89,7 @@ def classes_present(masks: Tensor, classes: int, *, least: float = 0.0) -> Tenso
     """
     ids = masks.flatten(1).long()
     pixels = torch.zeros(len(masks), 256, dtype=torch.int32, device=masks.device)
-    pixels.scatter_add_(1, ids, torch.ones_like(ids, dtype=torch.int32))
+    pixels.scatter_add_(1, ids, pixels.new_ones(1).expand(ids.shape))
     present = pixels[:, :classes] >= max(1.0, least * ids.shape[1])
     present[:, 0] = False
     return present
